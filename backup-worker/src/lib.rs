@@ -1,0 +1,4 @@
+//! The backup worker: takes jobs from the broker and moves volume data.
+
+pub mod store;
+pub mod volume;

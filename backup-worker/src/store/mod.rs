@@ -1,0 +1,188 @@
+//! The backup target behind a seam.
+//!
+//! A store keeps named objects in containers. Engine and jobs know only [`BackupStore`]; each
+//! driver is a file here. Calls block: they run on a job's own threads, never on the runtime's.
+//!
+//! **Invariants.** Nothing is visible under its final name before it is whole and durable. A name
+//! never leads out of the target's root. A target whose marker is not the expected one is never
+//! written to.
+
+use std::fmt::Debug;
+use std::io::{self, Read};
+
+use common::domain::ContainerName;
+
+/// What a store can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The container is not there.
+    #[error("container `{container}` does not exist")]
+    NoSuchContainer {
+        /// Which.
+        container: ContainerName,
+    },
+    /// The object is not there.
+    #[error("object `{object}` does not exist in container `{container}`")]
+    NoSuchObject {
+        /// Where it was looked for.
+        container: ContainerName,
+        /// Its name.
+        object: String,
+    },
+    /// The name would lead out of the root, or over a symbolic link.
+    #[error("`{path}` on the backup target is refused: {why}")]
+    Refused {
+        /// The path below the root.
+        path: String,
+        /// The rule.
+        why: &'static str,
+    },
+    /// The target has no marker, or another's.
+    #[error("the backup target at `{root}` is not this deployment's: {why}")]
+    WrongTarget {
+        /// Where it is.
+        root: String,
+        /// What was found.
+        why: String,
+    },
+    /// The system refused.
+    #[error("{verb} `{path}` on the backup target")]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// On what, below the root.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether trying later may help: the target is full, away or slow.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NoSuchContainer { .. } | Self::NoSuchObject { .. } | Self::Refused { .. } => {
+                false
+            }
+            Self::WrongTarget { .. } => true, // an unmounted share: it may come back
+            Self::Io { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::InvalidInput
+                    | io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidFilename
+            ),
+        }
+    }
+}
+
+/// A part: bytes under a temporary name in a scratch place, on their way to become an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its name inside the scratch place.
+    pub name: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+/// A place for named objects in containers. Implementations are cheap to share between threads.
+pub trait BackupStore: Debug + Send + Sync {
+    /// Fails unless this is the expected target; called before the first write of each job.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongTarget`].
+    fn check_marker(&self) -> Result<(), StoreError>;
+
+    /// Makes the container if it is not there, and the scratch place in it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn prepare(&self, container: &ContainerName, scratch: &str) -> Result<(), StoreError>;
+
+    /// Writes a part into the scratch place, replacing one of the same name. Not yet durable.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was written of it may be left for [`BackupStore::remove_scratch`].
+    fn write_part(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+        part: &str,
+        data: &[u8],
+    ) -> Result<Part, StoreError>;
+
+    /// Makes parts durable and gives them their final names, in order; returns when names and
+    /// contents are durable. Repeating it after a crash is harmless.
+    ///
+    /// # Errors
+    /// When a part is gone or the system refuses.
+    fn publish_parts(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+        parts: &[(Part, String)],
+    ) -> Result<(), StoreError>;
+
+    /// Streams one object: written under a temporary name in the scratch place by `write`, then durable, then
+    /// named. Also used for segments, whose final name is inside the scratch place (`in_scratch`).
+    ///
+    /// # Errors
+    /// When `write` fails or the system refuses; the final name is then untouched.
+    fn put_stream(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+        object: &str,
+        in_scratch: bool,
+        write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
+    ) -> Result<(), StoreError>;
+
+    /// Opens an object for reading from its start, and tells its size.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchObject`] when it is not there.
+    fn open(
+        &self,
+        container: &ContainerName,
+        object: &str,
+    ) -> Result<(Box<dyn Read + Send>, u64), StoreError>;
+
+    /// Opens a segment in the scratch place.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchObject`] when it is not there.
+    fn open_in_scratch(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+        name: &str,
+    ) -> Result<Box<dyn Read + Send>, StoreError>;
+
+    /// Names in the container that begin with `prefix`, sorted; empty when there is no container.
+    ///
+    /// # Errors
+    /// When listing fails.
+    fn list(&self, container: &ContainerName, prefix: &str) -> Result<Vec<String>, StoreError>;
+
+    /// Names in the scratch place, sorted; empty when it is not there.
+    ///
+    /// # Errors
+    /// When listing fails.
+    fn list_scratch(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+    ) -> Result<Vec<String>, StoreError>;
+
+    /// Removes objects, durably. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// When the system refuses; some may be removed.
+    fn remove(&self, container: &ContainerName, objects: &[String]) -> Result<(), StoreError>;
+
+    /// Removes the scratch place and all in it. Gone already is no error.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn remove_scratch(&self, container: &ContainerName, scratch: &str) -> Result<(), StoreError>;
+}

@@ -1,0 +1,190 @@
+//! Volumes behind a seam.
+//!
+//! A driver freezes a volume, reads the frozen view, and opens a volume for a restore. Jobs and
+//! engine know only the traits here; each driver is a file. Calls block.
+//!
+//! **Invariants.** A driver never leaves its root and follows no symbolic link. Only names that
+//! begin `bk-` are ever removed by clean-up. A restore target is locked from before its first
+//! write until it is closed.
+
+use std::fmt::Debug;
+use std::io;
+
+use common::messages::sheet::VolumeRef;
+
+/// What a volume driver can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The volume's data is not there.
+    #[error("volume `{volume}` does not exist on its backend")]
+    NoSuchVolume {
+        /// Its source.
+        volume: String,
+    },
+    /// The data changed while it was read or copied.
+    #[error("source changed while being {doing}")]
+    SourceChanged {
+        /// `read` or `copied`.
+        doing: &'static str,
+    },
+    /// Another process holds the target's lock.
+    #[error("volume `{volume}` is locked by another writer")]
+    Held {
+        /// Its source.
+        volume: String,
+    },
+    /// The name or what it leads to is not allowed.
+    #[error("volume `{volume}` is refused: {why}")]
+    Refused {
+        /// Its source.
+        volume: String,
+        /// The rule.
+        why: String,
+    },
+    /// The system refused.
+    #[error("{verb} volume `{volume}`")]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// On which volume or snapshot.
+        volume: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl VolumeError {
+    /// Whether trying later may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NoSuchVolume { .. } | Self::Refused { .. } | Self::SourceChanged { .. } => false,
+            Self::Held { .. } => true,
+            Self::Io { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::InvalidInput
+                    | io::ErrorKind::NotFound
+                    | io::ErrorKind::PermissionDenied
+            ),
+        }
+    }
+}
+
+/// A place for volumes. Implementations are cheap to share between threads.
+pub trait VolumeDriver: Debug + Send + Sync {
+    /// Makes a volume of its full size that reads as zeros. One that is there already with that size is success.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn create(&self, volume: &VolumeRef) -> Result<(), VolumeError>;
+
+    /// Looks at existing data that is to become a volume, and tells its bytes.
+    ///
+    /// # Errors
+    /// When it is not there or is nothing a volume can be.
+    fn inspect(&self, volume: &VolumeRef) -> Result<u64, VolumeError>;
+
+    /// Removes a volume. Gone already is success.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn delete(&self, volume: &VolumeRef) -> Result<(), VolumeError>;
+
+    /// Freezes the volume under the name `snapshot`, or adopts the one that is already there, and opens the
+    /// frozen view. The snapshot is made under a name of this `generation` first and published without
+    /// replacing, so that of two executions both get the same one.
+    ///
+    /// A driver that cannot snapshot reads an unattached volume in place (`in_use` false) and copies an attached one.
+    ///
+    /// # Errors
+    /// [`VolumeError::SourceChanged`] when a copy never came out steady.
+    fn freeze(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &str,
+        generation: u64,
+        in_use: bool,
+    ) -> Result<Box<dyn FrozenVolume>, VolumeError>;
+
+    /// Removes the snapshot `snapshot` and what any generation left of it. Gone already is success.
+    ///
+    /// # Errors
+    /// [`VolumeError::Refused`] for a name that does not begin `bk-`.
+    fn remove_snapshot(&self, volume: &VolumeRef, snapshot: &str) -> Result<(), VolumeError>;
+
+    /// Opens a volume for a restore and takes its exclusive lock, which is kept until the writer is dropped.
+    ///
+    /// # Errors
+    /// [`VolumeError::Held`] when another process has the lock.
+    fn open_target(&self, volume: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError>;
+}
+
+/// A run of bytes of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes from the volume's start.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+impl Extent {
+    /// The first byte after it.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        self.offset + self.length
+    }
+}
+
+/// A volume that does not change any more.
+pub trait FrozenVolume: Debug + Send + Sync {
+    /// Bytes in all.
+    fn size_bytes(&self) -> u64;
+
+    /// What tells this frozen view from any other, as text.
+    fn identity(&self) -> &str;
+
+    /// Fills `buffer` from `offset`; the range lies inside the volume.
+    ///
+    /// # Errors
+    /// When the system refuses or the data ends early.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError>;
+
+    /// The first run of data at or after `offset`, and `None` when only holes follow. A driver that cannot
+    /// tell answers with all that follows.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn next_data(&self, offset: u64) -> Result<Option<Extent>, VolumeError>;
+
+    /// For a volume that is read in place: fails if it changed since it was opened. Called at each seal
+    /// and before commit; a real snapshot has nothing to check.
+    ///
+    /// # Errors
+    /// [`VolumeError::SourceChanged`].
+    fn check_unchanged(&self) -> Result<(), VolumeError>;
+}
+
+/// A volume that a restore writes, locked.
+pub trait TargetVolume: Debug + Send + Sync {
+    /// Bytes in all.
+    fn size_bytes(&self) -> u64;
+
+    /// Writes all of `data` at `offset`.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), VolumeError>;
+
+    /// Reads what is there now, to compare.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError>;
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn sync(&self) -> Result<(), VolumeError>;
+}

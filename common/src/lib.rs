@@ -1,0 +1,15 @@
+//! What both sides of Emberkeep share.
+//!
+//! ```text
+//! domain  ◄── messages ◄── broker          config   telemetry
+//! words       what travels  how it travels  one file  logs of both binaries
+//! ```
+//!
+//! Nothing here knows a business rule of either side: the api-service decides, the backup-worker
+//! does, and this crate lets them talk about it.
+
+pub mod broker;
+pub mod config;
+pub mod domain;
+pub mod messages;
+pub mod telemetry;

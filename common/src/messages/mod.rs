@@ -1,0 +1,13 @@
+//! Everything that travels over the broker.
+//!
+//! * [`jobs`]: the doorbell that sends a worker to claim a job
+//! * [`rpc`]: what workers ask the state owner: claim, renew, frozen, restart, fail, commit, release, finish
+//! * [`sheet`]: all a worker needs to do a job; comes with the grant
+//! * [`events`]: CloudEvents for anyone who listens
+//!
+//! Unknown fields are ignored, so that a newer side may say more.
+
+pub mod events;
+pub mod jobs;
+pub mod rpc;
+pub mod sheet;
