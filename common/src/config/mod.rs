@@ -204,6 +204,20 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let page = include_str!("../../../docs/configuration.md");
+        let block = page
+            .split("```toml")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .unwrap();
+        let documented = load(block, &[]).unwrap();
+        let shown = |settings: &Settings| serde_json::to_value(settings).unwrap();
+        assert_eq!(documented.amqp.url, Amqp::default().url);
+        assert_eq!(shown(&documented), shown(&Settings::default()));
+    }
+
+    #[test]
     fn passwords_are_not_shown() {
         let settings = load("[amqp]\nurl = \"amqp://me:hush@127.0.0.1:5672/%2f\"", &[]).unwrap();
         assert!(!format!("{settings:?}").contains("hush"));
