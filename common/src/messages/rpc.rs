@@ -292,6 +292,20 @@ pub enum ReleaseReason {
     TargetHeld,
     /// An error that may pass: no space, a target that does not answer.
     Passing,
+    /// The job's own code broke off; counts as a failure.
+    Crashed,
+}
+
+impl ReleaseReason {
+    /// Whether the execution that ends so counts as a failure. The others are taken back: what
+    /// stopped them says nothing about the job.
+    #[must_use]
+    pub fn counts_as_failure(self) -> bool {
+        match self {
+            Self::TargetHeld | Self::Crashed => true,
+            Self::Drain | Self::Passing => false,
+        }
+    }
 }
 
 /// Answer to [`Release`].
