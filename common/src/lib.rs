@@ -12,4 +12,6 @@ pub mod broker;
 pub mod config;
 pub mod domain;
 pub mod messages;
+pub mod retry;
+pub mod shutdown;
 pub mod telemetry;
