@@ -7,10 +7,14 @@
 //! begin `bk-` are ever removed by clean-up. A restore target is locked from before its first
 //! write until it is closed.
 
+mod file;
+
 use std::fmt::Debug;
 use std::io;
 
 use common::messages::sheet::VolumeRef;
+
+pub use file::FileVolumes;
 
 /// What a volume driver can fail with.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +45,9 @@ pub enum VolumeError {
         /// The rule.
         why: String,
     },
+    /// The backend itself cannot be reached: its root is not there, not mounted, not ours to open.
+    #[error("reach the volume backend")]
+    BackendAway(#[source] io::Error),
     /// The system refused.
     #[error("{verb} volume `{volume}`")]
     Io {
@@ -59,7 +66,7 @@ impl VolumeError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoSuchVolume { .. } | Self::Refused { .. } | Self::SourceChanged { .. } => false,
-            Self::Held { .. } => true,
+            Self::Held { .. } | Self::BackendAway(_) => true,
             Self::Io { source, .. } => !matches!(
                 source.kind(),
                 io::ErrorKind::InvalidInput

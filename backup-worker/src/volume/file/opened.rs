@@ -1,0 +1,141 @@
+//! An open file as a frozen volume, and as the target of a restore.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
+
+use super::super::{Extent, FrozenVolume, TargetVolume, VolumeError};
+use super::data;
+use super::place::Place;
+use super::stamp::Stamp;
+
+/// A snapshot file, or an unattached volume that is read in place.
+#[derive(Debug)]
+pub(super) struct FrozenFile {
+    file: File,
+    place: Place,
+    size_bytes: u64,
+    identity: String,
+    /// For a volume that is read in place: what it looked like when it was opened.
+    in_place: Option<Stamp>,
+}
+
+impl FrozenFile {
+    /// Opens a published snapshot; `None` when there is none.
+    pub(super) fn snapshot(place: Place) -> Result<Option<Self>, VolumeError> {
+        let Some(file) = place.open(OFlags::RDONLY)? else {
+            return Ok(None);
+        };
+        let stamp = Stamp::of(&file).map_err(|errno| place.io("look at", errno.into()))?;
+        Ok(Some(Self {
+            file,
+            place,
+            size_bytes: stamp.size_bytes,
+            identity: stamp.file_identity(),
+            in_place: None,
+        }))
+    }
+
+    /// Opens a volume that nobody is expected to write, and will notice if somebody does.
+    pub(super) fn in_place(place: Place) -> Result<Self, VolumeError> {
+        let file = place.open_existing(OFlags::RDONLY)?;
+        let stamp = Stamp::of(&file).map_err(|errno| place.io("look at", errno.into()))?;
+        Ok(Self {
+            file,
+            place,
+            size_bytes: stamp.size_bytes,
+            identity: stamp.content_identity(),
+            in_place: Some(stamp),
+        })
+    }
+}
+
+impl FrozenVolume for FrozenFile {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|error| self.place.io("read", error))
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<Extent>, VolumeError> {
+        data::next_data(&self.file, offset, self.size_bytes)
+            .map_err(|error| self.place.io("look for data in", error))
+    }
+
+    fn check_unchanged(&self) -> Result<(), VolumeError> {
+        let Some(opened) = &self.in_place else {
+            return Ok(());
+        };
+        let now = Stamp::of(&self.file).map_err(|errno| self.place.io("look at", errno.into()))?;
+        if now == *opened {
+            Ok(())
+        } else {
+            Err(VolumeError::SourceChanged { doing: "read" })
+        }
+    }
+}
+
+/// A volume that a restore writes. The lock lives as long as the open file.
+#[derive(Debug)]
+pub(super) struct LockedFile {
+    file: File,
+    place: Place,
+    size_bytes: u64,
+}
+
+impl LockedFile {
+    pub(super) fn open(place: Place) -> Result<Self, VolumeError> {
+        let file = place.open_existing(OFlags::RDWR)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(VolumeError::Held {
+                    volume: place.shown().to_owned(),
+                });
+            }
+            Err(errno) => return Err(place.io("lock", errno.into())),
+        }
+        let size_bytes = Stamp::of(&file)
+            .map_err(|errno| place.io("look at", errno.into()))?
+            .size_bytes;
+        Ok(Self {
+            file,
+            place,
+            size_bytes,
+        })
+    }
+}
+
+impl TargetVolume for LockedFile {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), VolumeError> {
+        self.file
+            .write_all_at(data, offset)
+            .map_err(|error| self.place.io("write", error))
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|error| self.place.io("read", error))
+    }
+
+    fn sync(&self) -> Result<(), VolumeError> {
+        self.file
+            .sync_data()
+            .map_err(|error| self.place.io("make durable", error))
+    }
+}
