@@ -1,4 +1,5 @@
 //! The backup worker: takes jobs from the broker and moves volume data.
 
+pub mod format;
 pub mod store;
 pub mod volume;
