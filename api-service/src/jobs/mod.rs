@@ -1,0 +1,14 @@
+//! The life of jobs after they are accepted.
+//!
+//! ```text
+//! outbox_relay   rows that wait ──► broker, with confirms
+//! protocol/      claim renew frozen restart fail commit release finish: one transaction each
+//! reaper         leases whose renewals stand still ──► queued again, or given up
+//! reconciler     jobs that should run and do not: lost messages, absent workers, deadlines
+//! progress       what workers say about themselves and their jobs; memory only
+//! unrouted       doorbells nobody is bound for
+//! ```
+
+mod board;
+
+pub use board::{LiveWorkers, ProgressBoard};

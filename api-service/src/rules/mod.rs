@@ -1,0 +1,131 @@
+//! What may be done, as pure functions over values: no row, no connection, no clock.
+//!
+//! A rule answers `Ok` or a [`Refusal`] that carries what its sentence needs. HTTP turns refusals
+//! into status codes; the claim path asks the same rules.
+
+mod backup;
+mod quota;
+mod volume;
+
+pub use backup::{
+    ParentCandidate, Reset, may_back_up, may_cancel, may_delete, may_force_delete, may_reset,
+    may_restore, may_restore_to, pick_parent, reset_of,
+};
+pub use quota::{QuotaLimit, QuotaUse, Usage, may_add_backup, may_add_volume};
+pub use volume::{may_attach, may_delete_volume, may_detach};
+
+use common::domain::{BackupStatus, VolumeStatus};
+
+/// Why something may not be done: one variant for each sentence of the API.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The volume is in no state to be backed up; `force` does not help.
+    #[error(
+        "Volume to be backed up must be available or in-use, but the current status is \"{0}\"."
+    )]
+    VolumeNotBackupable(VolumeStatus),
+    /// Attached, and `force` was not given.
+    #[error("Backing up an in-use volume must use the force flag.")]
+    InUseNeedsForce,
+    /// The project has all the backups it may have.
+    #[error("Maximum number of backups allowed ({limit}) exceeded")]
+    BackupQuota {
+        /// The limit.
+        limit: i64,
+    },
+    /// The project's backups would be too large together.
+    #[error(
+        "Requested backup exceeds allowed Backup gigabytes quota. Requested {requested}G, quota is {limit}G and {used}G has been consumed."
+    )]
+    BackupGigabytesQuota {
+        /// What was asked for, in GiB.
+        requested: i64,
+        /// The limit.
+        limit: i64,
+        /// What is there already.
+        used: i64,
+    },
+    /// The project has all the volumes it may have.
+    #[error("Maximum number of volumes allowed ({limit}) exceeded for quota 'volumes'.")]
+    VolumeQuota {
+        /// The limit.
+        limit: i64,
+    },
+    /// The project's volumes would be too large together.
+    #[error(
+        "Requested volume or snapshot exceeds allowed gigabytes quota. Requested {requested}G, quota is {limit}G and {used}G has been consumed."
+    )]
+    GigabytesQuota {
+        /// What was asked for, in GiB.
+        requested: i64,
+        /// The limit.
+        limit: i64,
+        /// What is there already.
+        used: i64,
+    },
+    /// An incremental needs an available backup of the same volume.
+    #[error("No backups available to do an incremental backup.")]
+    NoParent,
+    /// Only an available backup can be restored.
+    #[error("Backup status must be available")]
+    BackupNotAvailable,
+    /// A restore target must be free.
+    #[error("Volume to be restored to must be available")]
+    TargetNotAvailable,
+    /// A restore target must not be smaller than the backup.
+    #[error("volume size {volume_gib} is too small to restore backup of size {backup_gib}.")]
+    TargetTooSmall {
+        /// The target's size.
+        volume_gib: u32,
+        /// The backup's.
+        backup_gib: u32,
+    },
+    /// Only a settled backup can be deleted.
+    #[error("Backup status must be available or error")]
+    BackupNotDeletable,
+    /// Increments build on it.
+    #[error("Incremental backups exist for this backup.")]
+    HasDependents,
+    /// Nothing runs that could be cancelled.
+    #[error(
+        "Backup status must be creating or restoring to be cancelled, but the current status is \"{0}\"."
+    )]
+    NothingToCancel(BackupStatus),
+    /// The commit gate was passed first.
+    #[error("The backup is complete and being finished; it can no longer be cancelled.")]
+    TooLateToCancel,
+    /// A status that is being left already.
+    #[error("Backup status must not be deleting to be reset")]
+    ResetWhileDeleting,
+    /// `available` is a promise about stored data; there is none.
+    #[error("The backup has no complete data and cannot be reset to available.")]
+    NothingToReset,
+    /// No worker was ever seen in the zone.
+    #[error("Service cinder-backup could not be found.")]
+    NoService,
+    /// A job has the backup or volume.
+    #[error("another operation on it is not finished")]
+    Busy,
+    /// A volume in this state cannot be deleted.
+    #[error(
+        "Volume status must be available or error or error_restoring or error_deleting and must not be attached, but the current status is \"{0}\"."
+    )]
+    VolumeNotDeletable(VolumeStatus),
+    /// Only a free volume can be attached.
+    #[error("Volume status must be available to be attached, but the current status is \"{0}\".")]
+    VolumeNotAttachable(VolumeStatus),
+    /// Only an attached volume can be detached.
+    #[error("Volume status must be in-use to be detached, but the current status is \"{0}\".")]
+    VolumeNotDetachable(VolumeStatus),
+    /// Another record is about the same data.
+    #[error("`{backend}/{reference}` is managed already")]
+    AlreadyManaged {
+        /// The backend.
+        backend: String,
+        /// The place below its root.
+        reference: String,
+    },
+    /// No such backend is configured, or none was named and there is more than one.
+    #[error("no volume backend `{0}` is configured")]
+    NoSuchBackend(String),
+}

@@ -1,0 +1,56 @@
+//! Rules about volumes.
+
+use common::domain::VolumeStatus;
+
+use super::Refusal;
+
+/// A volume can be deleted when it is settled and nobody has it.
+pub fn may_delete_volume(status: VolumeStatus, attached: bool) -> Result<(), Refusal> {
+    let settled = matches!(
+        status,
+        VolumeStatus::Available
+            | VolumeStatus::Error
+            | VolumeStatus::ErrorRestoring
+            | VolumeStatus::ErrorDeleting
+            | VolumeStatus::ErrorBackingUp
+    );
+    if settled && !attached {
+        Ok(())
+    } else {
+        Err(Refusal::VolumeNotDeletable(status))
+    }
+}
+
+/// A volume is attached to one place at a time.
+pub fn may_attach(status: VolumeStatus) -> Result<(), Refusal> {
+    if status == VolumeStatus::Available {
+        Ok(())
+    } else {
+        Err(Refusal::VolumeNotAttachable(status))
+    }
+}
+
+/// Only what is attached, and not being backed up, comes off.
+pub fn may_detach(status: VolumeStatus) -> Result<(), Refusal> {
+    if status == VolumeStatus::InUse {
+        Ok(())
+    } else {
+        Err(Refusal::VolumeNotDetachable(status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_working_or_attached_volume_is_not_deleted() {
+        assert_eq!(
+            may_delete_volume(VolumeStatus::ErrorRestoring, false),
+            Ok(())
+        );
+        assert!(may_delete_volume(VolumeStatus::BackingUp, false).is_err());
+        assert!(may_delete_volume(VolumeStatus::InUse, true).is_err());
+        assert!(may_delete_volume(VolumeStatus::Available, true).is_err());
+    }
+}

@@ -1,0 +1,545 @@
+//! Jobs: one unit of work each.
+
+use common::domain::{
+    BackupId, ClaimId, Incarnation, JobId, JobKind, JobState, ProjectId, QueueKey, Token, UserId,
+    VolumeId, VolumeStatus, WorkerName,
+};
+use common::messages::sheet::VolumeAction;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::AnyConnection;
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
+
+use super::row::{Columns, json_text, micros, stored};
+use super::{Caller, Store, StoreError, Tx, failed};
+
+/// What only one kind of job needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Details {
+    /// Of a backup.
+    Backup {
+        /// What the volume was before: an attached one is never read in place.
+        previous_status: VolumeStatus,
+    },
+    /// Of a restore.
+    Restore {
+        /// The volume was made for it.
+        volume_is_new: bool,
+        /// The owner named the new volume, so it keeps that name.
+        named: bool,
+    },
+    /// Of a delete.
+    Delete,
+    /// Of a volume job.
+    Volume {
+        /// What to do.
+        action: VolumeAction,
+    },
+    /// Of a clean.
+    Clean,
+}
+
+/// A job's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRow {
+    /// Its id.
+    pub id: JobId,
+    /// What it does, and where it waits.
+    pub queue: QueueKey,
+    /// Where it stands.
+    pub state: JobState,
+    /// How it ended: `done`, `cancelled`, `failed`, `skipped`.
+    pub outcome: Option<String>,
+    /// The backup it is about.
+    pub backup_id: Option<BackupId>,
+    /// The volume it has.
+    pub volume_id: Option<VolumeId>,
+    /// The attempt it works on or cleans.
+    pub attempt: Option<u32>,
+    /// What only this kind needs.
+    pub details: Details,
+    /// For whom.
+    pub project_id: ProjectId,
+    /// Who asked.
+    pub user_id: UserId,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// The execution granted last; 0 before the first.
+    pub generation: u64,
+    /// To which claim.
+    pub claim_id: Option<ClaimId>,
+    /// Of which worker.
+    pub worker: Option<WorkerName>,
+    /// In which run of it.
+    pub incarnation: Option<Incarnation>,
+    /// How often its lease was renewed.
+    pub renewals: u64,
+    /// Executions since the mark last moved.
+    pub failures: u32,
+    /// Sealed bytes.
+    pub mark: u64,
+    /// When the mark last moved.
+    pub mark_at: Timestamp,
+    /// Whether the last generation gave it back of its own will.
+    pub released: bool,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+    /// The owner wants it to end.
+    pub cancel_requested: bool,
+    /// Why it is given up.
+    pub give_up: Option<String>,
+    /// Since when.
+    pub give_up_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last put into the queue.
+    pub queued_at: Timestamp,
+    /// Not before.
+    pub next_at: Option<Timestamp>,
+    /// When its message was last confirmed.
+    pub published_at: Option<Timestamp>,
+    /// How often that was repeated.
+    pub republished: u32,
+}
+
+impl JobRow {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> JobKind {
+        self.queue.kind
+    }
+
+    /// Whether a worker holds its lease.
+    #[must_use]
+    pub fn is_leased(&self) -> bool {
+        matches!(self.state, JobState::Running | JobState::Committing)
+    }
+
+    /// Who it is for, for jobs that follow from it.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            project_id: self.project_id.clone(),
+            user_id: self.user_id.clone(),
+            is_admin: false,
+            request_id: self.request_id.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// A job to be queued.
+#[derive(Debug)]
+pub(crate) struct NewJob<'a> {
+    pub(crate) queue: QueueKey,
+    pub(crate) backup_id: Option<BackupId>,
+    pub(crate) volume_id: Option<VolumeId>,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) details: Details,
+    pub(crate) caller: &'a Caller,
+    pub(crate) next_at: Option<Timestamp>,
+}
+
+/// How many jobs wait in one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct QueuedKey {
+    pub(crate) queue: QueueKey,
+    pub(crate) jobs: u64,
+}
+
+const COLUMNS: &str = "id, kind, state, outcome, zone, backend, backup_id, volume_id, attempt, \
+    details, project_id, user_id, request_id, generation, claim_id, worker, incarnation, renewals, \
+    failures, mark, mark_at, released, last_error, cancel_requested, give_up, give_up_at, \
+    created_at, queued_at, next_at, published_at, republished";
+
+fn decode(row: &AnyRow) -> Result<JobRow, StoreError> {
+    let row = Columns(row);
+    Ok(JobRow {
+        id: row.word("id")?,
+        queue: QueueKey {
+            kind: row.word("kind")?,
+            zone: row.word("zone")?,
+            backend: row.word("backend")?,
+        },
+        state: row.word("state")?,
+        outcome: row.opt_text("outcome")?,
+        backup_id: row.opt_word("backup_id")?,
+        volume_id: row.opt_word("volume_id")?,
+        attempt: row.opt_small("attempt")?,
+        details: row.json("details")?,
+        project_id: row.text("project_id")?.into(),
+        user_id: row.text("user_id")?.into(),
+        request_id: row.opt_text("request_id")?,
+        generation: row.count("generation")?,
+        claim_id: row.opt_word("claim_id")?,
+        worker: row.opt_text("worker")?.map(WorkerName::from),
+        incarnation: row.opt_word("incarnation")?,
+        renewals: row.count("renewals")?,
+        failures: row.small("failures")?,
+        mark: row.count("mark")?,
+        mark_at: row.time("mark_at")?,
+        released: row.flag("released")?,
+        last_error: row.opt_text("last_error")?,
+        cancel_requested: row.flag("cancel_requested")?,
+        give_up: row.opt_text("give_up")?,
+        give_up_at: row.opt_time("give_up_at")?,
+        created_at: row.time("created_at")?,
+        queued_at: row.time("queued_at")?,
+        next_at: row.opt_time("next_at")?,
+        published_at: row.opt_time("published_at")?,
+        republished: row.small("republished")?,
+    })
+}
+
+/// The unsettled job, other than a clean, for which `column` has this value.
+async fn unsettled(
+    conn: &mut AnyConnection,
+    column: &'static str,
+    id: String,
+) -> Result<Option<JobRow>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM jobs WHERE {column} = $1 AND state <> 'settled' AND kind <> 'clean'"
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(id)
+        .fetch_optional(conn)
+        .await
+        .map_err(failed("look for an unsettled job"))?
+        .as_ref()
+        .map(decode)
+        .transpose()
+}
+
+async fn many(
+    conn: &mut AnyConnection,
+    wheres: &'static str,
+    bound: Option<i64>,
+) -> Result<Vec<JobRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE {wheres} ORDER BY queued_at, id");
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    if let Some(bound) = bound {
+        query = query.bind(bound);
+    }
+    let rows = query.fetch_all(conn).await.map_err(failed("list jobs"))?;
+    rows.iter().map(decode).collect()
+}
+
+impl Store {
+    /// The job that works on a backup now, or waits to.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unsettled_job_of_backup(
+        &self,
+        id: BackupId,
+    ) -> Result<Option<JobRow>, StoreError> {
+        unsettled(&mut *self.read().await?, "backup_id", id.to_string()).await
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRow>, StoreError> {
+        load(&mut *self.read().await?, id).await
+    }
+
+    /// Every job with a lease.
+    pub(crate) async fn leased_jobs(&self) -> Result<Vec<JobRow>, StoreError> {
+        let mut conn = self.read().await?;
+        many(&mut conn, "state IN ('running', 'committing')", None).await
+    }
+
+    /// Every job that waits for a worker and may be granted now.
+    pub(crate) async fn waiting_jobs(&self) -> Result<Vec<JobRow>, StoreError> {
+        let now = micros(self.now());
+        let mut conn = self.read().await?;
+        many(
+            &mut conn,
+            "state = 'queued' AND (next_at IS NULL OR next_at <= $1)",
+            Some(now),
+        )
+        .await
+    }
+}
+
+async fn load(conn: &mut AnyConnection, id: JobId) -> Result<Option<JobRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = $1");
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(id.to_string())
+        .fetch_optional(conn)
+        .await
+        .map_err(failed("load a job"))?
+        .as_ref()
+        .map(decode)
+        .transpose()
+}
+
+impl Tx {
+    /// A job.
+    pub(crate) async fn job(&mut self, id: JobId) -> Result<Option<JobRow>, StoreError> {
+        load(self.conn(), id).await
+    }
+
+    /// The job that works on a backup now, or waits to.
+    pub(crate) async fn unsettled_job_of_backup(
+        &mut self,
+        id: BackupId,
+    ) -> Result<Option<JobRow>, StoreError> {
+        unsettled(self.conn(), "backup_id", id.to_string()).await
+    }
+
+    /// The job that has a volume now, or waits for it.
+    pub(crate) async fn unsettled_job_of_volume(
+        &mut self,
+        id: VolumeId,
+    ) -> Result<Option<JobRow>, StoreError> {
+        unsettled(self.conn(), "volume_id", id.to_string()).await
+    }
+
+    /// Queues a job and rings for it. The two unique indexes refuse what a caller did not check: a
+    /// second job of one backup or one volume.
+    pub(crate) async fn add_job(&mut self, new: NewJob<'_>) -> Result<JobId, StoreError> {
+        let id = JobId::new();
+        let now = micros(self.now);
+        sqlx::query(
+            "INSERT INTO jobs (id, kind, state, zone, backend, backup_id, volume_id, attempt, \
+             details, project_id, user_id, request_id, generation, renewals, failures, mark, \
+             mark_at, released, cancel_requested, created_at, queued_at, next_at, republished) \
+             VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, $12, 0, \
+             0, $12, $12, $13, 0)",
+        )
+        .bind(id.to_string())
+        .bind(new.queue.kind.as_str())
+        .bind(new.queue.zone.to_string())
+        .bind(new.queue.backend.to_string())
+        .bind(new.backup_id.map(|id| id.to_string()))
+        .bind(new.volume_id.map(|id| id.to_string()))
+        .bind(new.attempt.map(i64::from))
+        .bind(json_text(&new.details))
+        .bind(new.caller.project_id.to_string())
+        .bind(new.caller.user_id.to_string())
+        .bind(Some(new.caller.request_id.clone()))
+        .bind(now)
+        .bind(new.next_at.map(micros))
+        .execute(self.conn())
+        .await
+        .map_err(failed("queue a job"))?;
+        self.ring(id, &new.queue, Some(&new.caller.request_id), new.next_at)
+            .await?;
+        Ok(id)
+    }
+
+    /// Puts a job whose lease is over back into its queue, and rings for it.
+    pub(crate) async fn queue_again(
+        &mut self,
+        job: &JobRow,
+        released: bool,
+        next_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let now = micros(self.now);
+        sqlx::query(
+            "UPDATE jobs SET state = 'queued', released = $2, next_at = $3, queued_at = $4, \
+             published_at = NULL, republished = 0 WHERE id = $1 AND state <> 'settled'",
+        )
+        .bind(job.id.to_string())
+        .bind(i64::from(released))
+        .bind(next_at.map(micros))
+        .bind(now)
+        .execute(self.conn())
+        .await
+        .map_err(failed("put a job back into its queue"))?;
+        self.ring(job.id, &job.queue, job.request_id.as_deref(), next_at)
+            .await
+    }
+
+    /// Gives a job to a claim, if it waits and its time has come. True: it has it now.
+    pub(crate) async fn grant_job(
+        &mut self,
+        job: JobId,
+        claim: &common::messages::rpc::Claim,
+        committing: bool,
+    ) -> Result<bool, StoreError> {
+        let now = micros(self.now);
+        let state = if committing {
+            JobState::Committing
+        } else {
+            JobState::Running
+        };
+        let granted = sqlx::query(
+            "UPDATE jobs SET state = $2, generation = generation + 1, failures = failures + 1, \
+             claim_id = $3, worker = $4, incarnation = $5, renewals = 0, next_at = NULL \
+             WHERE id = $1 AND state = 'queued' AND cancel_requested = 0 \
+             AND (next_at IS NULL OR next_at <= $6)",
+        )
+        .bind(job.to_string())
+        .bind(state.as_str())
+        .bind(claim.claim_id.to_string())
+        .bind(claim.worker.to_string())
+        .bind(claim.incarnation.to_string())
+        .bind(now)
+        .execute(self.conn())
+        .await
+        .map_err(failed("grant a job"))?
+        .rows_affected();
+        Ok(granted == 1)
+    }
+
+    /// Counts a renewal; a higher mark is progress and forgives all failures.
+    pub(crate) async fn renew_job(&mut self, job: JobId, mark: u64) -> Result<(), StoreError> {
+        let now = micros(self.now);
+        sqlx::query(
+            "UPDATE jobs SET renewals = renewals + 1, \
+             failures = CASE WHEN mark < $2 THEN 0 ELSE failures END, \
+             mark_at = CASE WHEN mark < $2 THEN $3 ELSE mark_at END, \
+             mark = CASE WHEN mark < $2 THEN $2 ELSE mark END WHERE id = $1",
+        )
+        .bind(job.to_string())
+        .bind(stored(mark))
+        .bind(now)
+        .execute(self.conn())
+        .await
+        .map_err(failed("renew a lease"))?;
+        Ok(())
+    }
+
+    /// The commit gate and the cancel, decided by one compare-and-set on one row.
+    pub(crate) async fn pass_commit_gate(&mut self, job: JobId) -> Result<bool, StoreError> {
+        let passed = sqlx::query(
+            "UPDATE jobs SET state = 'committing' WHERE id = $1 AND state = 'running' \
+             AND cancel_requested = 0 AND give_up IS NULL",
+        )
+        .bind(job.to_string())
+        .execute(self.conn())
+        .await
+        .map_err(failed("pass the commit gate"))?
+        .rows_affected();
+        Ok(passed == 1)
+    }
+
+    /// Asks the worker that holds the lease to end the job.
+    pub(crate) async fn request_cancel(&mut self, job: JobId) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE jobs SET cancel_requested = 1 WHERE id = $1 AND state IN ('queued', 'running')",
+        )
+        .bind(job.to_string())
+        .execute(self.conn())
+        .await
+        .map_err(failed("request a cancel"))?;
+        Ok(())
+    }
+
+    /// Decides that only clean-up is left. The first reason stays.
+    pub(crate) async fn give_job_up(&mut self, job: JobId, reason: &str) -> Result<(), StoreError> {
+        let now = micros(self.now);
+        sqlx::query(
+            "UPDATE jobs SET give_up = $2, give_up_at = $3 WHERE id = $1 AND give_up IS NULL",
+        )
+        .bind(job.to_string())
+        .bind(reason.to_owned())
+        .bind(now)
+        .execute(self.conn())
+        .await
+        .map_err(failed("give a job up"))?;
+        Ok(())
+    }
+
+    /// Takes a failure back, and notes what went wrong.
+    pub(crate) async fn forgive_failure(
+        &mut self,
+        job: JobId,
+        forgive: bool,
+        last_error: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE jobs SET last_error = $3, \
+             failures = CASE WHEN $2 = 1 AND failures > 0 THEN failures - 1 ELSE failures END \
+             WHERE id = $1",
+        )
+        .bind(job.to_string())
+        .bind(i64::from(forgive))
+        .bind(last_error.to_owned())
+        .execute(self.conn())
+        .await
+        .map_err(failed("note why a job was released"))?;
+        Ok(())
+    }
+
+    /// Moves a backup job to its next attempt, which begins at nothing.
+    pub(crate) async fn set_attempt(&mut self, job: JobId, number: u32) -> Result<(), StoreError> {
+        sqlx::query("UPDATE jobs SET attempt = $2, mark = 0 WHERE id = $1")
+            .bind(job.to_string())
+            .bind(i64::from(number))
+            .execute(self.conn())
+            .await
+            .map_err(failed("move a job to its next attempt"))?;
+        Ok(())
+    }
+
+    /// Not to be granted before.
+    pub(crate) async fn postpone(
+        &mut self,
+        job: &JobRow,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.forget_doorbells(job.id).await?;
+        self.queue_again(job, job.released, Some(until)).await
+    }
+
+    /// Whether a clean of this attempt is queued already for a time not before `at`.
+    pub(crate) async fn clean_is_queued(
+        &mut self,
+        backup: BackupId,
+        attempt: u32,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let now = micros(self.now);
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS n FROM jobs WHERE kind = 'clean' AND state = 'queued' \
+             AND backup_id = $1 AND attempt = $2 AND COALESCE(next_at, $4) >= $3",
+        )
+        .bind(backup.to_string())
+        .bind(i64::from(attempt))
+        .bind(micros(at))
+        .bind(now)
+        .fetch_one(self.conn())
+        .await
+        .map_err(failed("look for a queued clean"))?;
+        Ok(Columns(&row).count("n")? > 0)
+    }
+
+    /// Whether a clean of this attempt has not settled yet.
+    pub(super) async fn clean_is_left(
+        &mut self,
+        backup: BackupId,
+        attempt: u32,
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS n FROM jobs WHERE kind = 'clean' AND state <> 'settled' \
+             AND backup_id = $1 AND attempt = $2",
+        )
+        .bind(backup.to_string())
+        .bind(i64::from(attempt))
+        .fetch_one(self.conn())
+        .await
+        .map_err(failed("look for an unsettled clean"))?;
+        Ok(Columns(&row).count("n")? > 0)
+    }
+
+    /// Notes that a message of the job is being sent once more.
+    pub(crate) async fn note_republish(&mut self, job: JobId) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE jobs SET republished = republished + 1, published_at = NULL WHERE id = $1",
+        )
+        .bind(job.to_string())
+        .execute(self.conn())
+        .await
+        .map_err(failed("note that a job is published again"))?;
+        Ok(())
+    }
+
+    /// Zones are words of a routing key; a backup's may be any text.
+    pub(crate) fn zone_or_default(&self, zone: Option<Token>) -> Token {
+        zone.unwrap_or_else(|| self.settings().api.default_zone.clone())
+    }
+}

@@ -1,0 +1,395 @@
+//! The state owner's memory: the only SQL of the project.
+//!
+//! ```text
+//! http ──► intention-named methods on Store ─┐
+//! jobs ──► Store::write ─► Tx ───────────────┴─► one transaction: rows, attempt, job, outbox ─► commit
+//!                                                 and only then: the relay is woken, settled jobs are logged
+//! ```
+//!
+//! **Invariant.** Whatever changes a row does so inside a [`Tx`], and there is one writer at a time:
+//! rules read the very rows that the same transaction changes, so a check and its deed cannot be
+//! torn apart. On SQLite the writer is one connection that begins as a writer, in one process, which
+//! an exclusive lock beside the file guarantees.
+
+mod attempts;
+mod backups;
+mod claims;
+mod create;
+mod delete;
+mod jobs;
+mod listing;
+mod outbox;
+mod quotas;
+mod restore;
+mod row;
+mod settle;
+mod sheets;
+mod volumes;
+mod workers;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::Settings;
+use common::domain::{Clock, JobId, ProjectId, UserId};
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+use sqlx::any::AnyPoolOptions;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyPool, Connection, Executor, Transaction};
+use tokio::sync::{Notify, broadcast};
+
+pub use attempts::{AttemptRow, AttemptState};
+pub use backups::{BackupChanges, BackupRow};
+pub use create::NewBackup;
+pub use jobs::{Details, JobRow};
+pub use listing::{Column, Direction, Listing, Page, SortKey};
+pub use restore::{RestoreRequest, RestoreStarted};
+pub use volumes::{Attachment, NewVolume, VolumeChanges, VolumeRow};
+pub use workers::WorkerRow;
+
+pub(crate) use claims::{GenerationEnd, GenerationRow};
+pub(crate) use jobs::{NewJob, QueuedKey};
+pub(crate) use outbox::OutboxRow;
+
+use crate::rules::Refusal;
+
+/// Who asks, and in which request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// For which project.
+    pub project_id: ProjectId,
+    /// Which user.
+    pub user_id: UserId,
+    /// Whether administrators' actions are open to them.
+    pub is_admin: bool,
+    /// The request, for logs and events.
+    pub request_id: String,
+}
+
+/// Whose rows are seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// One project's; another's do not exist (promise P9).
+    Project(ProjectId),
+    /// Everybody's: for administrators.
+    All,
+}
+
+/// What was not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// A backup.
+    Backup,
+    /// A volume.
+    Volume,
+    /// A snapshot of a volume.
+    Snapshot,
+}
+
+impl std::fmt::Display for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Backup => "Backup",
+            Self::Volume => "Volume",
+            Self::Snapshot => "Snapshot",
+        })
+    }
+}
+
+/// Why a request came to nothing. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// It does not exist, or is another project's.
+    #[error("{what} {id} could not be found.")]
+    NotFound {
+        /// The kind of thing.
+        what: Resource,
+        /// As it was asked for.
+        id: String,
+    },
+    /// A rule forbids it.
+    #[error("refuse the request")]
+    Refused(#[from] Refusal),
+    /// The database failed.
+    #[error("reach the database")]
+    Store(#[from] StoreError),
+}
+
+/// Why the database failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A statement failed.
+    #[error("{deed}")]
+    Sql {
+        /// What it was to do.
+        deed: &'static str,
+        /// Why it did not.
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("bring the database schema up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The lock file beside the database could not be used.
+    #[error("lock {}", path.display())]
+    LockFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Another api-service has the database.
+    #[error("another api-service serves the database: {} is locked", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A url of a database that is not served.
+    #[error("database.url must begin with `sqlite:`")]
+    UnknownDatabase,
+    /// A column holds what no writer of ours wrote.
+    #[error("read column `{column}`")]
+    Column {
+        /// Its name.
+        column: &'static str,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A row that must be there is not.
+    #[error("{0} is missing")]
+    Missing(String),
+}
+
+impl StoreError {
+    fn is_unique_violation(&self) -> bool {
+        matches!(
+            self,
+            Self::Sql { source: sqlx::Error::Database(error), .. } if error.is_unique_violation()
+        )
+    }
+}
+
+/// Turns a driver's error into ours, with the deed it was in the way of.
+fn failed(deed: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |source| StoreError::Sql { deed, source }
+}
+
+/// A job that has just settled, for those who follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobSettled(pub JobId);
+
+/// The rows. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    /// One connection: the writer.
+    writer: AnyPool,
+    readers: AnyPool,
+    settings: Arc<Settings>,
+    clock: Arc<dyn Clock>,
+    outbox_waker: Arc<Notify>,
+    settled: broadcast::Sender<JobSettled>,
+    /// Held for as long as the store is open.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("database", &self.0.settings.database)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Followers that lag more than this many settled jobs look again at the rows.
+const SETTLED_BACKLOG: usize = 1024;
+
+impl Store {
+    /// Opens the database, creates it if there is none, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or another api-service has it.
+    pub async fn open(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let url = &settings.database.url;
+        let file = sqlite_file(url).ok_or(StoreError::UnknownDatabase)?;
+        let lock = lock_beside(&file)?;
+        let url = if url.contains('?') {
+            format!("{url}&mode=rwc")
+        } else {
+            format!("{url}?mode=rwc")
+        };
+        let pool = |connections| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(10))
+                .after_connect(|connection, _| {
+                    Box::pin(async move {
+                        for pragma in [
+                            "PRAGMA busy_timeout = 10000",
+                            "PRAGMA journal_mode = WAL",
+                            "PRAGMA synchronous = FULL",
+                            "PRAGMA foreign_keys = ON",
+                        ] {
+                            connection.execute(pragma).await?;
+                        }
+                        Ok(())
+                    })
+                })
+        };
+        let writer = pool(1)
+            .connect(&url)
+            .await
+            .map_err(failed("open the database"))?;
+        sqlx::migrate!()
+            .run(&writer)
+            .await
+            .map_err(StoreError::Migrate)?;
+        let readers = pool(4)
+            .connect(&url)
+            .await
+            .map_err(failed("open the database"))?;
+        Ok(Self(Arc::new(Inner {
+            writer,
+            readers,
+            settings,
+            clock,
+            outbox_waker: Arc::new(Notify::new()),
+            settled: broadcast::channel(SETTLED_BACKLOG).0,
+            _lock: lock,
+        })))
+    }
+
+    /// Waits for running statements and closes the database.
+    pub async fn close(&self) {
+        self.0.readers.close().await;
+        self.0.writer.close().await;
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read()
+            .await?
+            .ping()
+            .await
+            .map_err(failed("ask the database for a sign of life"))
+    }
+
+    /// The configuration it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.0.settings
+    }
+
+    /// Rung after every commit that left a message in the outbox.
+    pub(crate) fn outbox_waker(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.outbox_waker)
+    }
+
+    /// Says which jobs settle, from now on.
+    #[must_use]
+    pub fn settled_jobs(&self) -> broadcast::Receiver<JobSettled> {
+        self.0.settled.subscribe()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
+        self.0
+            .readers
+            .acquire()
+            .await
+            .map_err(failed("get a connection to the database"))
+    }
+
+    /// Begins a change. Waits for its turn: there is one writer.
+    pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
+        let inner = self
+            .0
+            .writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(failed("begin a transaction"))?;
+        Ok(Tx {
+            inner,
+            now: self.now(),
+            store: self.clone(),
+            rang: false,
+            settled: Vec::new(),
+        })
+    }
+}
+
+/// A change of rows that becomes true as a whole at [`Tx::commit`], or not at all.
+pub(crate) struct Tx {
+    inner: Transaction<'static, Any>,
+    /// The one time of everything this change writes.
+    pub(crate) now: Timestamp,
+    store: Store,
+    rang: bool,
+    settled: Vec<settle::SettledLine>,
+}
+
+impl Tx {
+    fn conn(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.store.0.settings)
+    }
+
+    /// Makes it true; then wakes the relay and tells of the jobs that settled.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        self.inner
+            .commit()
+            .await
+            .map_err(failed("commit a transaction"))?;
+        if self.rang {
+            self.store.0.outbox_waker.notify_one();
+        }
+        for line in self.settled {
+            line.log();
+            // Nobody may be listening.
+            let _ = self.store.0.settled.send(JobSettled(line.job_id()));
+        }
+        Ok(())
+    }
+}
+
+/// The file of a `sqlite:` url.
+fn sqlite_file(url: &str) -> Option<PathBuf> {
+    let rest = url.strip_prefix("sqlite:")?;
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let path = rest.split('?').next().unwrap_or(rest);
+    Some(PathBuf::from(path))
+}
+
+/// Takes the lock that makes this process the database's only server. It goes with the process.
+fn lock_beside(database: &Path) -> Result<File, StoreError> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let opened = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(source) => return Err(StoreError::LockFile { path, source }),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),
+        Err(TryLockError::Error(source)) => Err(StoreError::LockFile { path, source }),
+    }
+}
