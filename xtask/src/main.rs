@@ -1,1 +1,180 @@
-fn main() {}
+//! `cargo xtask`: see `cargo xtask --help`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use xtask::install::Need;
+use xtask::stack::{self, Broker, Options, Stack};
+use xtask::{build, check, config_file, install, say, test};
+
+/// Everything a machine needs to build, show and test Emberkeep.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a broker, an api-service and workers that live on in the background
+    Up {
+        /// Folder for everything the stack writes
+        #[arg(long)]
+        dir: PathBuf,
+        /// How many workers
+        #[arg(long, default_value_t = 1)]
+        workers: u32,
+        /// Address of the API; a free port of loopback by default
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+        /// More configuration, for example `--set backup.compression=zstd`
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = config_file::parse_setting)]
+        settings: Vec<(String, String)>,
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// End what `up` or `demo --keep` started; its files stay
+    Down {
+        /// The stack's folder
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Format, lints and unit tests: for every commit
+    Check,
+    /// All that CI runs
+    Test {
+        /// Without the slow system tests and the demo
+        #[arg(long)]
+        quick: bool,
+        #[command(flatten)]
+        machine: Machine,
+    },
+}
+
+/// What may be used of the machine.
+#[derive(Debug, Args)]
+struct Machine {
+    /// Refuse to install programs; say what is missing instead
+    #[arg(long)]
+    no_install: bool,
+    /// A broker to use in place of a private one
+    #[arg(
+        long,
+        env = "EMBERKEEP__AMQP__URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    amqp_url: Option<String>,
+}
+
+impl Machine {
+    fn broker(&self) -> Broker {
+        match &self.amqp_url {
+            Some(url) => Broker::Given {
+                amqp_url: url.clone(),
+            },
+            None => Broker::Private,
+        }
+    }
+
+    async fn ensure(&self, mut needs: Vec<Need>) -> Result<()> {
+        if self.amqp_url.is_none() {
+            needs.push(Need::RabbitMq);
+        }
+        install::ensure(&needs, !self.no_install).await
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    // Dropping the unfinished command ends what it started.
+    let ended = tokio::select! {
+        ended = run(command) => ended,
+        stopped = stop_signal() => stopped.and_then(|()| Err(anyhow::anyhow!("stopped"))),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up {
+            dir,
+            workers,
+            listen,
+            settings,
+            machine,
+        } => {
+            machine.ensure(vec![]).await?;
+            let options = Options {
+                dir,
+                workers,
+                listen,
+                settings,
+                broker: machine.broker(),
+            };
+            up(options).await
+        }
+        Command::Down { dir } => {
+            for (name, how) in stack::down(&dir).await? {
+                say::line(format_args!("{name}: {how}"));
+            }
+            Ok(())
+        }
+        Command::Check => check::run().await,
+        Command::Test { quick, machine } => {
+            machine.ensure(vec![Need::Ext4Tools]).await?;
+            test::run(machine.broker(), quick).await
+        }
+    }
+}
+
+async fn up(options: Options) -> Result<()> {
+    let own_broker = options.broker == Broker::Private;
+    say::line(format_args!(
+        "Starting {}an api-service and {} backup-worker(s), on loopback, with their files in {}.",
+        if own_broker {
+            "a private RabbitMQ node, "
+        } else {
+            ""
+        },
+        options.workers,
+        options.dir.display()
+    ));
+    let binaries = build::build_services().await?;
+    let mut stack = Stack::up(options, binaries).await?;
+    stack.live_on();
+    let state = stack.state();
+    say::line(format_args!("Ready: {}", state.endpoint));
+    say::shown(format_args!(
+        "export OS_AUTH_TYPE=none OS_ENDPOINT={}/v3\nopenstack volume list\ncargo xtask down --dir {}",
+        state.endpoint,
+        state
+            .config
+            .parent()
+            .context("the configuration has a folder")?
+            .display()
+    ));
+    Ok(())
+}
+
+async fn stop_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

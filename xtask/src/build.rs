@@ -1,0 +1,95 @@
+//! Building the two services, with cargo's own output shown.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+/// The services' programs.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// `api-service`.
+    pub api_service: PathBuf,
+    /// `backup-worker`.
+    pub backup_worker: PathBuf,
+}
+
+/// The folder of the workspace.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    // Cargo tells where the sources are now; they may have moved since this was compiled.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().unwrap_or(&package).to_owned()
+}
+
+/// Where cargo puts what it builds.
+///
+/// # Errors
+/// When cargo does not say.
+pub async fn target_dir() -> Result<PathBuf> {
+    let output = cargo(&["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .context("start cargo")?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("understand `cargo metadata`")?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .context("cargo names no target directory")
+}
+
+/// A cargo command in the workspace, by the cargo that runs this. It is ended when its value is dropped.
+#[must_use]
+pub fn cargo(arguments: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(workspace())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Builds both services and tells where their programs are.
+///
+/// # Errors
+/// When they do not build.
+pub async fn build_services() -> Result<Binaries> {
+    let packages = ["-p", "api-service", "-p", "backup-worker", "--bins"];
+    let mut command = cargo(&["build", "--message-format=json-render-diagnostics"]);
+    let mut cargo = command
+        .args(packages)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start cargo")?;
+    let output = cargo.stdout.take().context("cargo's output is piped")?;
+    let mut lines = BufReader::new(output).lines();
+    let (mut api_service, mut backup_worker) = (None, None);
+    while let Some(line) = lines.next_line().await.context("read cargo's messages")? {
+        match built_program(&line) {
+            Some((name, path)) if name == "api-service" => api_service = Some(path),
+            Some((name, path)) if name == "backup-worker" => backup_worker = Some(path),
+            Some(_) | None => {}
+        }
+    }
+    let status = cargo.wait().await.context("wait for cargo")?;
+    anyhow::ensure!(status.success(), "the services do not build");
+    Ok(Binaries {
+        api_service: api_service.context("cargo built no api-service")?,
+        backup_worker: backup_worker.context("cargo built no backup-worker")?,
+    })
+}
+
+/// Name and path of the program a cargo message is about.
+fn built_program(message: &str) -> Option<(String, PathBuf)> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    let name = Path::new(path).file_name()?.to_str()?;
+    Some((name.to_owned(), PathBuf::from(path)))
+}

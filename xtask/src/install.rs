@@ -1,0 +1,138 @@
+//! The programs a command needs beside Rust: which are missing, and Debian's way to get them.
+//!
+//! Nothing is installed before it was said what. The broker that Debian's package would start at once, on all
+//! interfaces, is neither started nor left to be started at the next boot.
+
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
+use tokio::process::Command;
+
+use crate::{files, rabbitmq, say};
+
+/// Something needed from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// RabbitMQ, for a private broker.
+    RabbitMq,
+    /// The tools of ext4, to make a volume with a file system and to check it.
+    Ext4Tools,
+}
+
+impl Need {
+    fn is_there(self) -> bool {
+        match self {
+            Self::RabbitMq => {
+                rabbitmq::server_script().is_some() && files::find_program("epmd").is_some()
+            }
+            Self::Ext4Tools => ["mke2fs", "debugfs", "e2fsck"]
+                .iter()
+                .all(|program| files::find_program(program).is_some()),
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::RabbitMq => "rabbitmq-server",
+            Self::Ext4Tools => "e2fsprogs",
+        }
+    }
+
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::RabbitMq => "RabbitMQ, of which a private node will be started on loopback",
+            Self::Ext4Tools => {
+                "mke2fs, debugfs and e2fsck, to make and check a file system in a file"
+            }
+        }
+    }
+}
+
+/// Run as root: no service of the new packages starts, now or at boot.
+const SCRIPT: &str = r#"
+set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' > $policy
+    chmod 755 $policy
+fi
+apt-get update -q
+DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+for package in "$@"; do
+    if [ "$package" = rabbitmq-server ] && command -v systemctl > /dev/null; then
+        systemctl disable rabbitmq-server.service || true
+    fi
+done
+"#;
+
+/// Makes sure that everything needed is there. Says first what will be installed; with `allowed` false, refuses.
+///
+/// # Errors
+/// When something is missing and may not or cannot be installed; the error says what to type.
+pub async fn ensure(needs: &[Need], allowed: bool) -> Result<()> {
+    let missing: Vec<Need> = needs
+        .iter()
+        .copied()
+        .filter(|need| !need.is_there())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package()).collect();
+    for need in &missing {
+        say::line(format_args!("Missing: {}.", need.purpose()));
+    }
+    let by_hand = by_hand(&packages, missing.contains(&Need::RabbitMq));
+    anyhow::ensure!(
+        files::find_program("apt-get").is_some(),
+        "this machine has no apt-get. {by_hand}"
+    );
+    anyhow::ensure!(allowed, "--no-install forbids to install it. {by_hand}");
+    let is_root = rustix::process::geteuid().is_root();
+    let sudo = files::find_program("sudo");
+    let mut command = match (is_root, sudo) {
+        (true, _) => Command::new("sh"),
+        (false, Some(sudo)) => {
+            let mut command = Command::new(sudo);
+            command.arg("sh");
+            command
+        }
+        (false, None) => anyhow::bail!("you are not root, and there is no sudo. {by_hand}"),
+    };
+    say::line(format_args!(
+        "Installing now, with apt-get{}: {}. The packaged broker is not started.",
+        if is_root { "" } else { " through sudo" },
+        packages.join(" ")
+    ));
+    let status = command
+        .args(["-c", SCRIPT, "install"])
+        .args(&packages)
+        .stdin(Stdio::inherit())
+        .status()
+        .await
+        .context("start apt-get")?;
+    anyhow::ensure!(status.success(), "apt-get failed. {by_hand}");
+    for need in missing {
+        anyhow::ensure!(
+            need.is_there(),
+            "{} was installed, yet its programs are not there",
+            need.package()
+        );
+    }
+    Ok(())
+}
+
+fn by_hand(packages: &[&str], broker: bool) -> String {
+    let mut text = format!(
+        "Type, as root:\n\n    apt-get update && apt-get install --no-install-recommends {}\n",
+        packages.join(" ")
+    );
+    if broker {
+        text.push_str(
+            "\nor use a broker that is there:\n\n    export EMBERKEEP__AMQP__URL=amqp://user:password@host:5672/%2f\n",
+        );
+    }
+    text
+}

@@ -1,0 +1,20 @@
+//! The set-up a developer's machine needs, in Rust: programs, a private broker, a running stack, the
+//! demo, the checks and the tests.
+//!
+//! The system tests use [`rabbitmq::Node`] and [`stack::Stack`] too. There is no logic of the product here:
+//! the services are started as a user would start them and spoken to by HTTP alone.
+//!
+//! **Invariants.** Everything listens on loopback. A process is ended by its id and start time, never by its
+//! name. What is started here ends when its value is dropped, unless it was told to live on.
+
+pub mod build;
+pub mod check;
+pub mod config_file;
+pub mod files;
+pub mod install;
+pub mod process;
+pub mod rabbitmq;
+pub mod say;
+pub mod stack;
+pub mod stage;
+pub mod test;

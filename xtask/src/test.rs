@@ -1,0 +1,307 @@
+//! `test`: all that CI runs, from a fresh clone to one line of numbers.
+//!
+//! One private broker serves every test that needs one; the tests find it by
+//! `EMBERKEEP_TEST_AMQP_URL` and `EMBERKEEP_TEST_MANAGEMENT_URL`. A test that cannot run on this machine prints
+//! `SKIPPED: why` and is counted as skipped, not as passed.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::build::{cargo, target_dir};
+use crate::files::ScratchDir;
+use crate::rabbitmq::Node;
+use crate::stack::Broker;
+use crate::stage::{Stages, shown, succeed};
+use crate::{build, check, files, say};
+
+/// What a test prints when it cannot run here.
+const SKIPPED: &str = "SKIPPED: ";
+
+/// Tests that take long, left out by `--quick`.
+const SLOW: &str = "slow_";
+
+/// Runs it all.
+///
+/// # Errors
+/// When a stage fails; the rest is not run.
+pub async fn run(broker: Broker, quick: bool) -> Result<()> {
+    say::line("This builds the workspace, checks it, and runs its tests against a broker.");
+    if broker == Broker::Private {
+        say::line("For that a private RabbitMQ node is started on loopback, and ended again.");
+    }
+    let mut plan = vec!["build", "format", "lints", "documentation"];
+    plan.extend(["dependencies", "broker", "tests", "doc tests"]);
+    let mut stages = Stages::new(plan);
+    let mut counts = Counts::default();
+    let runner = Runner::find().await;
+
+    stages.run(builds()).await?;
+    stages.run(check::format()).await?;
+    stages.run(check::lints()).await?;
+    stages.run(documentation()).await?;
+    stages.run(dependencies(&mut counts)).await?;
+
+    let scratch = ScratchDir::new(&target_dir().await?, "test")?;
+    let mut node = None;
+    let mut environment = Vec::new();
+    let start = async {
+        match &broker {
+            Broker::Private => {
+                let started = Node::start(&scratch.path().join("rabbitmq")).await?;
+                environment.push(("EMBERKEEP_TEST_AMQP_URL", started.amqp_url()));
+                environment.push(("EMBERKEEP_TEST_MANAGEMENT_URL", started.management_url()));
+                node = Some(started);
+            }
+            Broker::Given { amqp_url } => {
+                environment.push(("EMBERKEEP_TEST_AMQP_URL", amqp_url.clone()));
+            }
+        }
+        Ok(())
+    };
+    stages.run(start).await?;
+    let tests = async {
+        let mut arguments = vec!["--workspace", "--all-targets"];
+        if quick {
+            arguments.extend(runner.without(SLOW));
+        }
+        runner.run(&arguments, &environment, &mut counts).await
+    };
+    stages.run(tests).await?;
+    let doc_tests = async {
+        let arguments = ["--workspace", "--doc"];
+        Runner::Cargo
+            .run(&arguments, &environment, &mut counts)
+            .await
+    };
+    stages.run(doc_tests).await?;
+    if let Some(mut node) = node {
+        node.stop().await?;
+    }
+    counts.report();
+    Ok(())
+}
+
+/// The services' programs, which the system tests start.
+async fn builds() -> Result<()> {
+    build::build_services().await.map(|_| ())
+}
+
+/// Every link in the documentation leads somewhere.
+async fn documentation() -> Result<()> {
+    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    succeed(command).await
+}
+
+/// Licences, sources and unwanted crates, by `deny.toml`.
+async fn dependencies(counts: &mut Counts) -> Result<()> {
+    if files::find_program("cargo-deny").is_none() {
+        say::line(format_args!("{SKIPPED}cargo-deny is not installed"));
+        counts.skipped += 1;
+        return Ok(());
+    }
+    let command = cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]);
+    succeed(command).await
+}
+
+/// How many tests came to which end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Ran and passed.
+    pub passed: usize,
+    /// Ran and failed.
+    pub failed: usize,
+    /// Could not run here, by their own word.
+    pub skipped: usize,
+}
+
+impl Counts {
+    /// Prints the one line.
+    pub fn report(self) {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        say::line(format_args!(
+            "{passed} passed, {failed} failed, {skipped} skipped"
+        ));
+    }
+
+    /// Adds a run of tests. The runner takes a test that skipped itself for one that passed.
+    fn add(&mut self, passed: usize, failed: usize, skipped: usize) {
+        self.passed += passed.saturating_sub(skipped);
+        self.failed += failed;
+        self.skipped += skipped;
+    }
+}
+
+/// What runs tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// `cargo nextest run`, a process for each test.
+    Nextest,
+    /// `cargo test`.
+    Cargo,
+}
+
+impl Runner {
+    /// nextest where it is installed.
+    pub async fn find() -> Self {
+        let mut command = cargo(&["nextest", "--version"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        match command.status().await {
+            Ok(status) if status.success() => Self::Nextest,
+            Ok(_) | Err(_) => Self::Cargo,
+        }
+    }
+
+    /// Arguments that leave out tests with `word` in their name.
+    fn without(self, word: &'static str) -> Vec<&'static str> {
+        match self {
+            // After `--`, nextest understands the options of the test binary.
+            Self::Nextest | Self::Cargo => vec!["--", "--skip", word],
+        }
+    }
+
+    /// Runs tests and counts them.
+    ///
+    /// # Errors
+    /// When one fails.
+    pub async fn run(
+        self,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+        counts: &mut Counts,
+    ) -> Result<()> {
+        let environment = environment.iter().map(|(name, value)| (*name, value));
+        let before = counts.failed;
+        let status = match self {
+            Self::Nextest => {
+                let mut command = cargo(&["nextest", "run", "--profile", "ci"]);
+                command.args(arguments).envs(environment);
+                let report = target_dir().await?.join("nextest/ci/junit.xml");
+                let _ = std::fs::remove_file(&report);
+                let status = command.status().await.context("start cargo nextest")?;
+                count_report(&report, counts)?;
+                status
+            }
+            Self::Cargo => {
+                let mut command = cargo(&["test", "--no-fail-fast"]);
+                command.args(arguments).envs(environment);
+                if !arguments.contains(&"--") {
+                    command.arg("--");
+                }
+                // A test that passes says only so that it was skipped.
+                command.arg("--show-output");
+                count_lines(command, counts).await?
+            }
+        };
+        if !status.success() {
+            counts.report();
+            anyhow::bail!("{} tests failed", counts.failed - before);
+        }
+        Ok(())
+    }
+}
+
+/// Reads nextest's report.
+fn count_report(report: &Path, counts: &mut Counts) -> Result<()> {
+    let text = std::fs::read_to_string(report)
+        .with_context(|| format!("read nextest's report {}", report.display()))?;
+    let (passed, failed, skipped) = numbers(&text).context("understand nextest's report")?;
+    counts.add(passed, failed, skipped);
+    for reason in skips(&text) {
+        say::line(format_args!("{SKIPPED}{reason}"));
+    }
+    Ok(())
+}
+
+/// Passed, failed and skipped tests of a `JUnit` report.
+fn numbers(report: &str) -> Option<(usize, usize, usize)> {
+    let head = &report[report.find("<testsuites ")?..];
+    let head = &head[..head.find('>')?];
+    let number = |name: &str| -> Option<usize> {
+        let value = head.split_once(&format!(" {name}=\""))?.1;
+        value.split_once('"')?.0.parse().ok()
+    };
+    let failed = number("failures")? + number("errors")?;
+    Some((number("tests")? - failed, failed, skips(report).count()))
+}
+
+fn skips(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix(SKIPPED))
+}
+
+/// Runs `cargo test`, shows what it says, and counts.
+async fn count_lines(
+    mut command: Command,
+    counts: &mut Counts,
+) -> Result<std::process::ExitStatus> {
+    let name = shown(&command);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start `{name}`"))?;
+    let output = child.stdout.take().context("the output is piped")?;
+    let mut lines = BufReader::new(output).lines();
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    while let Some(line) = lines.next_line().await.context("read cargo's output")? {
+        say::line(&line);
+        skipped += skips(&line).count();
+        if let Some((more_passed, more_failed)) = result(&line) {
+            passed += more_passed;
+            failed += more_failed;
+        }
+    }
+    counts.add(passed, failed, skipped);
+    child
+        .wait()
+        .await
+        .with_context(|| format!("wait for `{name}`"))
+}
+
+/// Passed and failed tests of a line `test result: ok. 5 passed; 0 failed; …`.
+fn result(line: &str) -> Option<(usize, usize)> {
+    let rest = line.strip_prefix("test result: ")?;
+    let number = |word: &str| -> Option<usize> {
+        let before = rest.split_once(&format!(" {word}"))?.0;
+        before.rsplit(' ').next()?.parse().ok()
+    };
+    Some((number("passed")?, number("failed")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_skipped_itself_is_not_counted_as_passed() {
+        let report = "<?xml version=\"1.0\"?>\n\
+            <testsuites name=\"nextest-run\" tests=\"7\" failures=\"1\" errors=\"1\" uuid=\"x\">\n\
+            <testsuite name=\"a\" tests=\"7\" disabled=\"0\" errors=\"0\" failures=\"2\">\n\
+            <system-out>\nrunning 1 test\nSKIPPED: no XFS here\ntest a ... ok\n</system-out>\n";
+        let (passed, failed, skipped) = numbers(report).unwrap();
+        let mut counts = Counts::default();
+        counts.add(passed, failed, skipped);
+        let expected = Counts {
+            passed: 4,
+            failed: 2,
+            skipped: 1,
+        };
+        assert_eq!(counts, expected);
+        assert_eq!(skips(report).collect::<Vec<_>>(), ["no XFS here"]);
+    }
+
+    #[test]
+    fn the_result_line_of_a_test_binary_is_understood() {
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out";
+        assert_eq!(result(line), Some((12, 3)));
+        assert_eq!(result("running 3 tests"), None);
+    }
+}
