@@ -199,7 +199,7 @@ async fn supervise(link: Link, uri: AMQPUri) {
             break;
         };
         match attempt {
-            Ok(connection) => {
+            Ok((connection, wire)) => {
                 epoch += 1;
                 let connection = Arc::new(connection);
                 let since = Instant::now();
@@ -207,6 +207,7 @@ async fn supervise(link: Link, uri: AMQPUri) {
                 let why = watch_over(inner, epoch, &connection).await;
                 inner.down(why.clone());
                 close(&connection).await;
+                drop(wire);
                 if inner.stop.is_cancelled() {
                     break;
                 }
