@@ -4,6 +4,7 @@
 //! http ──► store ◄── jobs        rules: pure, asked by store
 //! ```
 
+pub mod http;
 pub mod jobs;
 pub mod rules;
 mod state;

@@ -84,6 +84,31 @@ impl Store {
         let mut conn = self.read().await?;
         quota_use(&mut conn, &self.settings().quota, project).await
     }
+
+    /// Gives a project limits of its own, by name; -1 is none. What is not named stays.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_quota(
+        &self,
+        project: &ProjectId,
+        limits: &[(&str, i64)],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for (resource, limit) in limits {
+            sqlx::query(
+                "INSERT INTO quotas (project_id, resource, hard_limit) VALUES ($1, $2, $3) \
+                 ON CONFLICT (project_id, resource) DO UPDATE SET hard_limit = excluded.hard_limit",
+            )
+            .bind(project.to_string())
+            .bind((*resource).to_owned())
+            .bind(*limit)
+            .execute(tx.conn())
+            .await
+            .map_err(failed("set a project's limits"))?;
+        }
+        tx.commit().await
+    }
 }
 
 impl Tx {

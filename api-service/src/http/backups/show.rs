@@ -1,0 +1,23 @@
+//! `GET /backups/{id}`
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+
+use super::{backup_id, view};
+use crate::http::error::ApiError;
+use crate::http::extract::{Context, Key};
+use crate::state::AppState;
+
+/// One backup.
+pub(super) async fn show(
+    State(state): State<AppState>,
+    context: Context,
+    key: Key,
+) -> Result<Json<Value>, ApiError> {
+    let row = state
+        .store
+        .backup(&context.reach(), backup_id(&key)?)
+        .await?;
+    Ok(Json(view::body(&view::detail(&context, &row))))
+}

@@ -1,0 +1,139 @@
+//! Around every request: its id, its version, the headers of the answer, and one line in the log.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::{Instrument, Span, field};
+use uuid::Uuid;
+
+use super::error::{ApiError, Cause};
+use super::extract::Context;
+use super::extract::microversion::{self, BadMicroversion, Microversion};
+use crate::state::AppState;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+const COMPUTE_REQUEST_ID: HeaderName = HeaderName::from_static("x-compute-request-id");
+
+/// Wraps a request. Handlers find a [`Context`] in its extensions if it is below `/v3/`.
+pub(super) async fn observe(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let request_id = format!("req-{}", Uuid::new_v4());
+    let method = request.method().clone();
+    let template = request.extensions().get::<MatchedPath>().cloned();
+    let template = template.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let template = template.to_owned();
+    let is_api = request.uri().path().starts_with("/v3");
+    let version = Microversion::from_headers(request.headers());
+    let span = tracing::info_span!(
+        "request",
+        request.id = %request_id,
+        project.id = field::Empty,
+        backup.id = field::Empty,
+        volume.id = field::Empty,
+    );
+
+    let mut response = match context(&state, &version, &request_id, &request) {
+        Ok(context) => {
+            if let Some(context) = context {
+                span.record("project.id", field::display(&context.caller.project_id));
+                request.extensions_mut().insert(context);
+            }
+            next.run(request).instrument(span.clone()).await
+        }
+        Err(error) => error.into_response(),
+    };
+
+    if is_api {
+        add_version(&mut response, &version);
+    }
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        let headers = response.headers_mut();
+        headers.insert(COMPUTE_REQUEST_ID, value.clone());
+        headers.insert(REQUEST_ID, value);
+    }
+    span.in_scope(|| log(&method, &template, &response, started));
+    response
+}
+
+/// The context of an API request; version documents and health need none, and take any version.
+fn context(
+    state: &AppState,
+    version: &Result<Microversion, BadMicroversion>,
+    request_id: &str,
+    request: &Request,
+) -> Result<Option<Context>, ApiError> {
+    let path = request.uri().path();
+    if path == "/v3/" || !path.starts_with("/v3/") {
+        return Ok(None);
+    }
+    let version = version.clone().map_err(ApiError::Version)?;
+    Context::read(
+        state,
+        version,
+        request_id,
+        request.uri(),
+        request.headers(),
+        request.extensions(),
+    )
+    .map(Some)
+}
+
+/// Says the version in force; for one we do not speak, the one that was asked for.
+fn add_version(response: &mut Response, version: &Result<Microversion, BadMicroversion>) {
+    let text = match version {
+        Ok(version) => version.to_string(),
+        Err(BadMicroversion::Unsupported(text)) => text.clone(),
+        Err(BadMicroversion::Malformed(_)) => return,
+    };
+    if let Ok(value) = HeaderValue::from_str(&format!("volume {text}")) {
+        let headers = response.headers_mut();
+        headers.insert(microversion::HEADER, value);
+        headers.insert(
+            header::VARY,
+            HeaderValue::from_static("OpenStack-API-Version"),
+        );
+    }
+}
+
+fn log(method: &axum::http::Method, path: &str, response: &Response, started: Instant) {
+    let status = response.status().as_u16();
+    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match response.extensions().get::<Cause>() {
+        Some(Cause(cause)) => {
+            tracing::error!(%method, path, status, elapsed_ms, error = %cause, "{method} {path} {status}");
+        }
+        // Probes come every few seconds from everywhere and say nothing while they are good.
+        None if response.status().is_success() && path.starts_with("/health") => {
+            tracing::debug!(%method, path, status, elapsed_ms, "{method} {path} {status}");
+        }
+        None => tracing::info!(%method, path, status, elapsed_ms, "{method} {path} {status}"),
+    }
+}
+
+/// Notes the backup a request is about, for its log line.
+pub(super) fn about_backup(id: impl std::fmt::Display) {
+    Span::current().record("backup.id", field::display(id));
+}
+
+/// Notes the volume a request is about, for its log line.
+pub(super) fn about_volume(id: impl std::fmt::Display) {
+    Span::current().record("volume.id", field::display(id));
+}
+
+/// The answer when a handler panics.
+pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    ApiError::Internal(format!("the handler panicked: {said}")).into_response()
+}

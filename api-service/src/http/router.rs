@@ -1,0 +1,42 @@
+//! Which path is whose, and what stands around all of them.
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::get;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::error::ApiError;
+use super::{backups, catalogue, health, observe, url, versions, volume_types, volumes};
+use crate::state::AppState;
+
+/// The whole HTTP side.
+pub fn router(state: AppState) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            observe::observe,
+        ))
+        .layer(CatchPanicLayer::custom(observe::panicked));
+    let routes = Router::new()
+        .route("/", get(versions::root))
+        .route("/v3", get(versions::v3))
+        .route("/v3/", get(versions::v3))
+        .merge(backups::routes())
+        .merge(volumes::routes())
+        .merge(volume_types::routes())
+        .merge(catalogue::routes())
+        .merge(health::routes())
+        .fallback(no_route)
+        // An unknown method is an unknown route here, never a 405.
+        .method_not_allowed_fallback(no_route)
+        .layer(layers)
+        .with_state(state);
+    // Rewriting has to come before routing, so the routes stand behind it as a service.
+    let rewritten = ServiceBuilder::new().map_request(url::normalize);
+    Router::new().fallback_service(rewritten.service(routes))
+}
+
+async fn no_route() -> ApiError {
+    ApiError::NoRoute
+}
