@@ -1,0 +1,239 @@
+//! A corner of the broker for one test: a fresh vhost on the shared broker.
+
+use std::collections::BTreeMap;
+
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::wait::until;
+
+/// Set by `cargo xtask test`: where the shared broker is.
+const AMQP_URL: &str = "EMBERKEEP_TEST_AMQP_URL";
+/// Set by `cargo xtask test` too: its management API. Unset, it is where RabbitMQ puts it.
+const MANAGEMENT_URL: &str = "EMBERKEEP_TEST_MANAGEMENT_URL";
+
+/// A vhost that lives as long as this value.
+#[derive(Debug)]
+pub struct Broker {
+    amqp: Url,
+    management: Url,
+    vhost: String,
+}
+
+/// A message nobody could use, as it lies in the parking queue.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// Its body as it came.
+    pub body: Vec<u8>,
+    /// Its text headers.
+    pub headers: BTreeMap<String, String>,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a test needs from outside comes by environment"
+)]
+fn from_environment(variable: &str) -> Option<Url> {
+    let url = std::env::var(variable).ok()?;
+    let url = url.parse();
+    Some(url.unwrap_or_else(|error| panic!("{variable}: {error}")))
+}
+
+fn usual_management_url(amqp: &Url) -> Url {
+    let host = amqp.host_str().expect("an amqp url names a host");
+    let url = format!("http://{host}:15672").parse();
+    url.expect("a host makes a url")
+}
+
+impl Broker {
+    /// A fresh vhost on the broker that `cargo xtask test` gives.
+    pub async fn shared() -> Self {
+        let amqp = from_environment(AMQP_URL).unwrap_or_else(|| {
+            panic!("{AMQP_URL} is not set: system tests are started with `cargo xtask test`")
+        });
+        let management =
+            from_environment(MANAGEMENT_URL).unwrap_or_else(|| usual_management_url(&amqp));
+        Self::vhost_of(amqp, management).await
+    }
+
+    async fn vhost_of(mut amqp: Url, mut management: Url) -> Self {
+        if management.username().is_empty() {
+            management
+                .set_username(amqp.username())
+                .and_then(|()| management.set_password(amqp.password()))
+                .expect("an http url takes a login");
+        }
+        let vhost = format!("test-{}", Uuid::now_v7());
+        amqp.set_path(&format!("/{vhost}"));
+        let broker = Self {
+            amqp,
+            management,
+            vhost,
+        };
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        let permissions = format!("permissions/{}/{}", broker.vhost, broker.user());
+        broker
+            .manage(Method::PUT, &format!("vhosts/{}", broker.vhost), json!({}))
+            .await;
+        broker.manage(Method::PUT, &permissions, all).await;
+        broker
+    }
+
+    fn user(&self) -> &str {
+        self.management.username()
+    }
+
+    /// What processes connect to.
+    #[must_use]
+    pub fn amqp_url(&self) -> &str {
+        self.amqp.as_str()
+    }
+
+    async fn manage(&self, method: Method, path: &str, body: Value) -> Value {
+        manage(self.management.clone(), method, path, body)
+            .await
+            .unwrap_or_else(|error| panic!("management API, {path}: {error:?}"))
+    }
+
+    /// Every queue that holds messages, ready or not acknowledged, with how many. The broker counts
+    /// them anew every few seconds only.
+    pub async fn held_messages(&self) -> Vec<(String, u64)> {
+        let path = format!("queues/{}", self.vhost);
+        let queues = self.manage(Method::GET, &path, Value::Null).await;
+        let queues = queues.as_array().expect("a list of queues");
+        queues
+            .iter()
+            .map(|queue| {
+                let name = queue["name"].as_str().expect("a queue has a name");
+                (name.to_owned(), queue["messages"].as_u64().unwrap_or(0))
+            })
+            .filter(|(_, messages)| *messages > 0)
+            .collect()
+    }
+
+    /// A channel of a connection of its own.
+    pub(crate) async fn channel(&self) -> (Connection, Channel) {
+        let connection = Connection::connect(self.amqp_url(), ConnectionProperties::default())
+            .await
+            .expect("the broker takes connections");
+        let channel = connection
+            .create_channel()
+            .await
+            .expect("a connection has channels");
+        (connection, channel)
+    }
+
+    /// Publishes to an exchange as another service would, and waits until the broker has it.
+    ///
+    /// # Panics
+    /// When the broker does not take it.
+    pub async fn publish(&self, exchange: &str, routing_key: &str, body: &[u8]) {
+        let (_connection, channel) = self.channel().await;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .expect("confirms can be asked for");
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_message_id(Uuid::now_v7().to_string().into())
+            .with_delivery_mode(2);
+        let confirm = channel
+            .basic_publish(
+                exchange.into(),
+                routing_key.into(),
+                BasicPublishOptions {
+                    mandatory: true,
+                    ..BasicPublishOptions::default()
+                },
+                body,
+                properties,
+            )
+            .await
+            .expect("a message can be sent")
+            .await
+            .expect("the broker answers");
+        assert!(
+            confirm.is_ack() && confirm.take_message().is_none(),
+            "no queue takes `{routing_key}` on {exchange}"
+        );
+    }
+
+    /// Takes the next message from the parking queue.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn take_parked(&self) -> Parked {
+        let (_connection, channel) = self.channel().await;
+        let message = until("a parked message", async || {
+            channel
+                .basic_get("bk.v1.parked".into(), BasicGetOptions::default())
+                .await
+                .expect("the parking queue can be read")
+        })
+        .await;
+        message
+            .ack(BasicAckOptions::default())
+            .await
+            .expect("a message can be taken");
+        Parked {
+            headers: message
+                .properties
+                .headers()
+                .as_ref()
+                .map(text_headers)
+                .unwrap_or_default(),
+            body: message.delivery.data,
+        }
+    }
+}
+
+fn text_headers(table: &FieldTable) -> BTreeMap<String, String> {
+    let mut headers = BTreeMap::new();
+    for (name, value) in table.inner() {
+        let text = match value {
+            AMQPValue::LongString(text) => text.to_string(),
+            AMQPValue::ShortString(text) => text.to_string(),
+            _ => continue,
+        };
+        headers.insert(name.to_string(), text);
+    }
+    headers
+}
+
+async fn manage(
+    mut url: Url,
+    method: Method,
+    path: &str,
+    body: Value,
+) -> Result<Value, reqwest::Error> {
+    url.set_path(&format!("/api/{path}"));
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let mut request = client.request(method, url);
+    if !body.is_null() {
+        request = request.json(&body);
+    }
+    let response = request.send().await?.error_for_status()?;
+    let text = response.text().await?;
+    Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+impl Drop for Broker {
+    /// Removes the vhost. A drop cannot wait, so a thread with a runtime of its own does.
+    fn drop(&mut self) {
+        let path = format!("vhosts/{}", self.vhost);
+        let url = self.management.clone();
+        let remove = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            if let Ok(runtime) = runtime {
+                drop(runtime.block_on(manage(url, Method::DELETE, &path, Value::Null)));
+            }
+        };
+        drop(std::thread::spawn(remove).join());
+    }
+}

@@ -1,0 +1,32 @@
+//! What the system tests stand on: real processes, a real broker, real files.
+//!
+//! * [`TestStack`]: an api-service and workers of this build, in a world of their own: a fresh vhost
+//!   (or a private broker), own directories, own database. Dropping it ends everything; when the
+//!   test failed, the logs of its processes are shown.
+//! * [`Api`]: the HTTP client, which also checks that each status it sees may follow the one before
+//! * [`volume`]: volumes as bytes: writing them, comparing them
+//! * [`Target`]: what lies on the backup target
+//! * [`Listener`]: another service that listens to our events
+//!
+//! A harness has nobody to return an error to: what goes wrong here panics with a sentence that
+//! says what was expected. Nothing sleeps for a guessed time; [`until`] looks again and again.
+
+mod api;
+mod broker;
+mod events;
+mod leftovers;
+mod model;
+mod process;
+mod stack;
+mod target;
+pub mod volume;
+mod wait;
+
+pub use api::{Answer, Api, NewBackup};
+pub use broker::{Broker, Parked};
+pub use events::{Event, Listener};
+pub use model::{Backup, Progress, Restored, Volume};
+pub use process::Process;
+pub use stack::{Builder, TestStack};
+pub use target::{Target, Tree};
+pub use wait::{PATIENCE, until, until_within};

@@ -1,0 +1,342 @@
+//! A whole Emberkeep in a world of its own.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use common::domain::VolumeId;
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::broker::Broker;
+use crate::events::Listener;
+use crate::process::{Process, override_variable};
+use crate::target::{Target, files_below, name_of};
+use crate::volume;
+use crate::wait::until;
+
+/// Lines of each log that a failing test shows.
+const SHOWN_LINES: usize = 120;
+
+/// An api-service, its workers, and all they need. Everything ends with it.
+#[derive(Debug)]
+pub struct TestStack {
+    api_service: Process,
+    workers: Vec<Process>,
+    api: Api,
+    broker: Broker,
+    volumes: PathBuf,
+    managed: Mutex<BTreeSet<String>>,
+    target: Target,
+    _directory: TempDir,
+}
+
+/// What a stack is to be like.
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    workers: usize,
+    spare_workers: usize,
+    settings: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// How many workers; one unless told.
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = count;
+        self
+    }
+
+    /// One more worker, which is not started: the test does that.
+    pub fn spare_worker(mut self) -> Self {
+        self.spare_workers += 1;
+        self
+    }
+
+    /// Sets a configuration key, for example `backup.compression`, for every process.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A job takes seconds: there is time to strike in its middle.
+    pub fn slow(self) -> Self {
+        self.set("backup.compression", "bz2")
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(self) -> TestStack {
+        let broker = Broker::shared().await;
+        TestStack::start_on(broker, self).await
+    }
+}
+
+impl TestStack {
+    /// A ready stack with one worker.
+    pub async fn start() -> Self {
+        Self::build().start().await
+    }
+
+    /// A stack with wishes.
+    pub fn build() -> Builder {
+        Builder {
+            workers: 1,
+            spare_workers: 0,
+            settings: Vec::new(),
+        }
+    }
+
+    async fn start_on(broker: Broker, wishes: Builder) -> Self {
+        let directory = TempDir::with_prefix("emberkeep-test-").expect("a directory can be made");
+        let root = directory.path();
+        let within = |name: &str| {
+            let path = root.join(name);
+            std::fs::create_dir(&path).expect("a directory can be made");
+            path
+        };
+        let (volumes, backups, logs) = (within("volumes"), within("backups"), within("logs"));
+        let config = root.join("emberkeep.toml");
+        let text = configuration(broker.amqp_url(), root, &volumes, &backups);
+        std::fs::write(&config, text).expect("a file can be written");
+
+        let environment: Vec<_> = wishes
+            .settings
+            .iter()
+            .map(|(key, value)| override_variable(key, value))
+            .collect();
+        let api_service = Process::new(
+            "api-service",
+            "api-service",
+            &config,
+            environment.clone(),
+            &logs,
+        );
+        let workers: Vec<_> = (1..=wishes.workers + wishes.spare_workers)
+            .map(|number| {
+                let mut environment = environment.clone();
+                environment.push(override_variable(
+                    "worker.name",
+                    &format!("worker-{number}"),
+                ));
+                let name = format!("backup-worker-{number}");
+                Process::new(name, "backup-worker", &config, environment, &logs)
+            })
+            .collect();
+
+        let preparer = Process::new("init", "backup-worker", &config, environment, &logs);
+        let target_id = preparer.run("init-target");
+        assert!(!target_id.trim().is_empty(), "init-target prints the id");
+
+        api_service.start();
+        for worker in &workers[..wishes.workers] {
+            worker.start();
+        }
+        let address = listening_address(&api_service).await;
+        // A later start takes the same place, as a real one would.
+        api_service.set("api.listen", &address);
+        let stack = Self {
+            api: Api::new(format!("http://{address}")),
+            api_service,
+            workers,
+            broker,
+            volumes,
+            managed: Mutex::default(),
+            target: Target::new(backups),
+            _directory: directory,
+        };
+        stack.until_ready().await;
+        stack
+    }
+
+    /// Waits until the api-service says that it is ready and knows every started worker.
+    pub async fn until_ready(&self) {
+        until("the stack to be ready", async || {
+            let answer = self
+                .api
+                .try_send(reqwest::Method::GET, "/readyz", None)
+                .await
+                .ok()?;
+            let known = answer.body["workers"].as_array()?;
+            let all_known = self
+                .workers
+                .iter()
+                .filter(|worker| worker.is_started())
+                .all(|worker| {
+                    let name = worker.name().trim_start_matches("backup-");
+                    known.iter().any(|known| known == name)
+                });
+            (answer.status == 200 && all_known).then_some(())
+        })
+        .await;
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// The broker.
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// The api-service's process.
+    #[must_use]
+    pub fn api_service(&self) -> &Process {
+        &self.api_service
+    }
+
+    /// The process of worker `number`, counted from 1.
+    #[must_use]
+    pub fn worker(&self, number: usize) -> &Process {
+        &self.workers[number - 1]
+    }
+
+    /// The backup target.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The directory of the volume backend.
+    #[must_use]
+    pub fn volumes(&self) -> &Path {
+        &self.volumes
+    }
+
+    /// Listens to events with this key from now on.
+    pub async fn listen(&self, key: &str) -> Listener {
+        Listener::bind(&self.broker, key).await
+    }
+
+    /// The file of a volume that the service made.
+    ///
+    /// # Panics
+    /// When there is not exactly one.
+    #[must_use]
+    pub fn file_of(&self, id: VolumeId) -> PathBuf {
+        let id = id.to_string();
+        let mut files = files_below(&self.volumes);
+        files.retain(|path| name_of(path).contains(&id));
+        match files.as_slice() {
+            [file] => self.volumes.join(file),
+            _ => panic!("files of volume {id}: {files:?}"),
+        }
+    }
+
+    /// A new volume of one GiB that begins with these bytes.
+    pub async fn volume_with(&self, bytes: &[u8]) -> VolumeId {
+        let id = self.api.create_volume(1).await;
+        volume::write_at(&self.file_of(id), 0, bytes);
+        id
+    }
+
+    /// A file of the volume backend of exactly these bytes, taken over as a volume. Any size will do.
+    pub async fn managed_volume(&self, name: &str, bytes: &[u8]) -> VolumeId {
+        let file = self.file_to_manage(name);
+        std::fs::write(file, bytes).expect("a file can be written");
+        self.api.manage_volume(name).await
+    }
+
+    /// A volume whose backup takes seconds when the stack is slow: dense text of 96 MiB.
+    pub async fn large_volume(&self, name: &str) -> VolumeId {
+        volume::write_dense(&self.file_to_manage(name), 96 * volume::MIB, 7);
+        self.api.manage_volume(name).await
+    }
+
+    /// Path of a file that is to be taken over under this name.
+    ///
+    /// # Panics
+    /// Never but for a poisoned lock.
+    #[must_use]
+    pub fn file_to_manage(&self, name: &str) -> PathBuf {
+        let mut managed = self.managed.lock().expect("not poisoned");
+        managed.insert(name.to_owned());
+        self.volumes.join(name)
+    }
+
+    /// Whether a file's name was given by [`TestStack::file_to_manage`].
+    pub(crate) fn is_managed(&self, name: &str) -> bool {
+        self.managed.lock().expect("not poisoned").contains(name)
+    }
+
+    #[expect(clippy::print_stderr, reason = "a failing test shows the logs")]
+    fn show_logs(&self) {
+        for process in std::iter::once(&self.api_service).chain(&self.workers) {
+            let log = process.log();
+            let lines: Vec<_> = log.lines().collect();
+            let from = lines.len().saturating_sub(SHOWN_LINES);
+            eprintln!("--- {}, from line {} ---", process.name(), from + 1);
+            for line in &lines[from..] {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+impl Drop for TestStack {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        }
+    }
+}
+
+/// Finds where the api-service listens in what it logs.
+async fn listening_address(api_service: &Process) -> String {
+    const BEFORE: &str = "listening on http://";
+    until("the api-service to listen", async || {
+        let log = api_service.log();
+        let (_, after) = log.split_once(BEFORE)?;
+        let (line, _) = after.split_once('\n')?;
+        line.split_whitespace().next().map(str::to_owned)
+    })
+    .await
+}
+
+/// One configuration for all processes: timers shrunk, batches small, no quotas.
+fn configuration(amqp_url: &str, root: &Path, volumes: &Path, backups: &Path) -> String {
+    format!(
+        r#"
+[amqp]
+url = "{amqp_url}"
+[database]
+url = "sqlite://{root}/emberkeep.db"
+[api]
+listen = "127.0.0.1:0"
+[quota]
+backups = -1
+backup_gigabytes = -1
+volumes = -1
+gigabytes = -1
+[jobs]
+lease = "2s"
+renew = "500ms"
+sweep = "200ms"
+republish_after = "2s"
+worker_down_after = "3s"
+give_up_deadline = "20s"
+queue_deadline = "60s"
+[worker]
+heartbeat = "300ms"
+engine_threads = 1
+seal_size = "2MiB"
+seal_after = "1s"
+drain_timeout = "60s"
+[volume_backends.main]
+driver = "file"
+path = "{volumes}"
+[backup]
+driver = "posix"
+path = "{backups}"
+object_size = "512KiB"
+[telemetry]
+filter = "info,api_service=debug,backup_worker=debug"
+"#,
+        root = root.display(),
+        volumes = volumes.display(),
+        backups = backups.display(),
+    )
+}

@@ -1,0 +1,36 @@
+//! Waiting for something to become true.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine before a test calls it a failure.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Looks until there is something to see, for as long as [`PATIENCE`].
+///
+/// # Panics
+/// When it never shows; `what` says what was waited for.
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, look).await
+}
+
+/// Looks until there is something to see, for as long as `limit`.
+///
+/// # Panics
+/// When it never shows; `what` says what was waited for.
+pub async fn until_within<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}

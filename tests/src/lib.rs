@@ -1,1 +1,0 @@
-//! The system as its users meet it.

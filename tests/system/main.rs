@@ -1,0 +1,19 @@
+//! The system as its users meet it: real processes, a real broker, real files.
+//!
+//! Each test has a stack of its own, so they run side by side. They need the broker that
+//! `cargo xtask test` starts.
+
+#![cfg(test)]
+
+mod backups;
+mod cancels;
+mod crashes;
+mod deletes;
+mod drains;
+mod histories;
+mod lists;
+mod messages;
+mod names;
+mod refusals;
+mod restores;
+mod strike;

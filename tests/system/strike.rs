@@ -1,0 +1,37 @@
+//! Striking in the middle of a job: certainly after it has begun to move data, and certainly
+//! before its end.
+
+use common::domain::{BackupId, BackupStatus, VolumeId};
+use harness::volume::{MIB, data_bytes};
+use harness::{TestStack, until};
+
+/// Waits until a running backup has sealed some of its data.
+pub(crate) async fn backup_is_in_its_middle(stack: &TestStack, id: BackupId) {
+    until("the backup to seal some data", async || {
+        (stack.target().segments_of(id).len() >= 2).then_some(())
+    })
+    .await;
+    is_still(stack, id, BackupStatus::Creating).await;
+}
+
+/// Waits until a running restore into a new volume has written some of its data.
+pub(crate) async fn restore_is_in_its_middle(stack: &TestStack, id: BackupId, target: VolumeId) {
+    until("the restore to write some data", async || {
+        let name = target.to_string();
+        let file = stack
+            .volumes()
+            .read_dir()
+            .ok()?
+            .flatten()
+            .find(|entry| entry.file_name().to_string_lossy().contains(&name))?;
+        (data_bytes(&file.path()) >= 4 * MIB).then_some(())
+    })
+    .await;
+    is_still(stack, id, BackupStatus::Restoring).await;
+}
+
+/// Checks, right after a strike, that it did not come too late.
+pub(crate) async fn is_still(stack: &TestStack, id: BackupId, status: BackupStatus) {
+    let now = stack.api().backup(id).await.status;
+    assert_eq!(now, status, "the job ended before the strike");
+}
