@@ -90,18 +90,23 @@ fn amqp_code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
-/// Waits for the broker, but not for ever.
-pub(super) async fn within<T>(
+/// Waits for the broker, but not for ever. lapin's futures are large and every caller's future would
+/// grow by them, so they are boxed here, before anything is awaited.
+pub(super) fn within<T>(
     deed: impl Into<String>,
     answer: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, BrokerError> {
-    match tokio::time::timeout(BROKER_TIMEOUT, answer).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(BrokerError::Refused {
-            deed: deed.into(),
-            source: source.into(),
-        }),
-        Err(_) => Err(BrokerError::Timeout { deed: deed.into() }),
+) -> impl Future<Output = Result<T, BrokerError>> {
+    let deed = deed.into();
+    let answer = tokio::time::timeout(BROKER_TIMEOUT, Box::pin(answer));
+    async move {
+        match answer.await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(BrokerError::Refused {
+                deed,
+                source: source.into(),
+            }),
+            Err(_) => Err(BrokerError::Timeout { deed }),
+        }
     }
 }
 

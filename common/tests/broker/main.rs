@@ -3,6 +3,8 @@
 //! Tests share one vhost: each uses its own zone, so its own job queues. `bk.v1.rpc` has one name
 //! only; [`Broker::rpc`] lets one test at a time use it.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod link;
 mod parked;
 mod proxy;
@@ -11,7 +13,6 @@ mod rpc;
 mod topology;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::broker::Link;
@@ -123,10 +124,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut(
 }
 
 /// Waits, but fails the test rather than hang it.
-async fn soon<T>(answer: impl Future<Output = T>) -> T {
-    let answer = tokio::time::timeout(PATIENCE, answer).await;
-    answer.expect("this takes too long")
+fn soon<T>(answer: impl Future<Output = T>) -> impl Future<Output = T> {
+    let answer = tokio::time::timeout(PATIENCE, Box::pin(answer));
+    async { answer.await.expect("this takes too long") }
 }
-
-/// Something that tests hand to tasks.
-type Shared<T> = Arc<T>;

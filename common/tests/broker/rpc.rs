@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::proxy::Proxy;
-use crate::{Broker, PATIENCE, Shared, soon};
+use crate::{Broker, PATIENCE, soon};
 
 fn renew(mark: u64) -> Renew {
     let fence = Fence {
@@ -45,12 +46,12 @@ where
     }
 }
 
-fn owner<F, R>(behaviour: F) -> Shared<Owner<F>>
+fn owner<F, R>(behaviour: F) -> Arc<Owner<F>>
 where
     F: Fn(usize) -> R + Send + Sync + 'static,
     R: Future<Output = Vec<u8>> + Send,
 {
-    Shared::new(Owner(AtomicUsize::new(0), behaviour))
+    Arc::new(Owner(AtomicUsize::new(0), behaviour))
 }
 
 #[tokio::test]
@@ -95,10 +96,10 @@ async fn an_owner_that_cannot_decide_is_asked_again() {
 async fn an_ask_survives_that_its_connection_is_cut() {
     let broker = Broker::given();
     let _mine = broker.rpc().await;
-    let began = Shared::new(Notify::new());
-    let begins = Shared::clone(&began);
+    let began = Arc::new(Notify::new());
+    let begins = Arc::clone(&began);
     let handler = owner(move |number| {
-        let begins = Shared::clone(&begins);
+        let begins = Arc::clone(&begins);
         async move {
             if number == 0 {
                 begins.notify_one();
@@ -152,10 +153,10 @@ async fn an_ask_survives_that_its_connection_falls_silent() {
 async fn a_late_answer_to_an_earlier_try_is_an_answer() {
     let broker = Broker::given();
     let _mine = broker.rpc().await;
-    let again = Shared::new(Notify::new());
-    let seen = Shared::clone(&again);
+    let again = Arc::new(Notify::new());
+    let seen = Arc::clone(&again);
     let handler = owner(move |number| {
-        let seen = Shared::clone(&seen);
+        let seen = Arc::clone(&seen);
         async move {
             if number == 0 {
                 seen.notified().await;
@@ -298,17 +299,11 @@ async fn requests_are_handled_side_by_side_but_not_all_at_once() {
     const ASKS: usize = 48;
     let broker = Broker::given();
     let _mine = broker.rpc().await;
-    let gate = Shared::new(Semaphore::new(0));
-    let (now, most) = (
-        Shared::new(AtomicUsize::new(0)),
-        Shared::new(AtomicUsize::new(0)),
-    );
-    let (entry, counts) = (
-        Shared::clone(&gate),
-        (Shared::clone(&now), Shared::clone(&most)),
-    );
+    let gate = Arc::new(Semaphore::new(0));
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (entry, counts) = (Arc::clone(&gate), (Arc::clone(&now), Arc::clone(&most)));
     let handler = owner(move |_| {
-        let (entry, (now, most)) = (Shared::clone(&entry), counts.clone());
+        let (entry, (now, most)) = (Arc::clone(&entry), counts.clone());
         async move {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             entry.acquire().await.unwrap().forget();
