@@ -1,4 +1,4 @@
-//! A corner of the broker for one test: a fresh vhost on the shared broker.
+//! A corner of a broker for one test: a fresh vhost on the shared one, or a node of its own.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,9 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use uuid::Uuid;
+use xtask::rabbitmq::Node;
 
 use crate::wait::until;
 
@@ -22,6 +24,14 @@ pub struct Broker {
     amqp: Url,
     management: Url,
     vhost: String,
+    own: Option<Own>,
+}
+
+/// A node that serves one test alone. The node ends before its files do.
+#[derive(Debug)]
+struct Own {
+    node: Node,
+    _directory: TempDir,
 }
 
 /// A message nobody could use, as it lies in the parking queue.
@@ -57,10 +67,28 @@ impl Broker {
         });
         let management =
             from_environment(MANAGEMENT_URL).unwrap_or_else(|| usual_management_url(&amqp));
-        Self::vhost_of(amqp, management).await
+        Self::vhost_of(amqp, management, None).await
     }
 
-    async fn vhost_of(mut amqp: Url, mut management: Url) -> Self {
+    /// A node of its own, which the test may stop.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn private() -> Self {
+        let directory = TempDir::with_prefix("emberkeep-broker-").expect("a directory can be made");
+        let node = Node::start(directory.path())
+            .await
+            .expect("a broker can be started");
+        let parse = |url: String| url.parse().expect("a node has urls");
+        let (amqp, management) = (parse(node.amqp_url()), parse(node.management_url()));
+        let own = Own {
+            node,
+            _directory: directory,
+        };
+        Self::vhost_of(amqp, management, Some(own)).await
+    }
+
+    async fn vhost_of(mut amqp: Url, mut management: Url, own: Option<Own>) -> Self {
         if management.username().is_empty() {
             management
                 .set_username(amqp.username())
@@ -73,6 +101,7 @@ impl Broker {
             amqp,
             management,
             vhost,
+            own,
         };
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
         let permissions = format!("permissions/{}/{}", broker.vhost, broker.user());
@@ -81,6 +110,23 @@ impl Broker {
             .await;
         broker.manage(Method::PUT, &permissions, all).await;
         broker
+    }
+
+    fn node(&mut self) -> &mut Node {
+        let own = self.own.as_mut();
+        &mut own.expect("only a private broker may be stopped").node
+    }
+
+    /// Stops a private node in good order.
+    pub(crate) async fn stop(&mut self) {
+        let stopped = self.node().stop().await;
+        stopped.expect("the broker can be stopped");
+    }
+
+    /// Starts a stopped private node again, with what it kept.
+    pub(crate) async fn start(&mut self) {
+        let started = self.node().start_again().await;
+        started.expect("the broker can be started again");
     }
 
     fn user(&self) -> &str {
@@ -224,6 +270,9 @@ async fn manage(
 impl Drop for Broker {
     /// Removes the vhost. A drop cannot wait, so a thread with a runtime of its own does.
     fn drop(&mut self) {
+        if self.own.is_some() {
+            return;
+        }
         let path = format!("vhosts/{}", self.vhost);
         let url = self.management.clone();
         let remove = move || {

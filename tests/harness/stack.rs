@@ -37,6 +37,7 @@ pub struct TestStack {
 pub struct Builder {
     workers: usize,
     spare_workers: usize,
+    private_broker: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -64,9 +65,19 @@ impl Builder {
         self.set("backup.compression", "bz2")
     }
 
+    /// A broker of its own, which the test may stop.
+    pub fn private_broker(mut self) -> Self {
+        self.private_broker = true;
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> TestStack {
-        let broker = Broker::shared().await;
+        let broker = if self.private_broker {
+            Broker::private().await
+        } else {
+            Broker::shared().await
+        };
         TestStack::start_on(broker, self).await
     }
 }
@@ -82,6 +93,7 @@ impl TestStack {
         Builder {
             workers: 1,
             spare_workers: 0,
+            private_broker: false,
             settings: Vec::new(),
         }
     }
@@ -180,6 +192,16 @@ impl TestStack {
     #[must_use]
     pub fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    /// Stops a private broker in good order.
+    pub async fn stop_broker(&mut self) {
+        self.broker.stop().await;
+    }
+
+    /// Starts a stopped private broker again.
+    pub async fn start_broker(&mut self) {
+        self.broker.start().await;
     }
 
     /// The api-service's process.

@@ -188,3 +188,50 @@ fn metadata(path: &Path) -> std::fs::Metadata {
     path.metadata()
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_shorter_file_is_hashed_as_if_zeros_followed() {
+        let mut bytes = noise(1, 3 * STEP + 5);
+        let short = file(&bytes);
+        bytes.resize(5 * STEP + 1, 0);
+        let whole = hex::encode(Sha256::digest(&bytes));
+        assert_eq!(sha256(short.path(), bytes.len() as u64), whole);
+        assert_eq!(sha256(file(&bytes).path(), bytes.len() as u64), whole);
+    }
+
+    #[test]
+    fn a_difference_is_found_wherever_it_is() {
+        let bytes = noise(1, 2 * STEP + 5);
+        assert_holds(file(&bytes).path(), &bytes);
+        for at in [0, STEP - 1, STEP, 2 * STEP + 4] {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            let other = file(&other);
+            let compare = || assert_holds(other.path(), &bytes);
+            let said = std::panic::catch_unwind(compare).unwrap_err();
+            let said = said.downcast_ref::<String>().unwrap();
+            assert!(said.ends_with(&format!("at offset {at}")), "{said}");
+        }
+    }
+
+    #[test]
+    fn dense_text_has_no_two_equal_blocks() {
+        let file = file(b"");
+        let length = 3 * MIB + 100;
+        write_dense(file.path(), length, 1);
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert_eq!(bytes.len() as u64, length);
+        let blocks: std::collections::HashSet<_> = bytes.chunks(STAMPED).collect();
+        assert_eq!(blocks.len() as u64, length.div_ceil(STAMPED as u64));
+    }
+}

@@ -5,17 +5,6 @@ use harness::{NewBackup, TestStack, volume};
 
 use crate::strike;
 
-/// Checks that a backup holds what its volume (a file taken over) holds.
-async fn comes_back(stack: &TestStack, backup: BackupId, source: &str) {
-    stack
-        .api()
-        .until_backup(backup, BackupStatus::Available)
-        .await;
-    let restored = stack.api().bring_back(backup).await;
-    volume::assert_same_bytes(&stack.file_of(restored), &stack.volumes().join(source));
-    stack.assert_nothing_left_behind().await;
-}
-
 /// A backup of a large volume that is in its middle.
 async fn backup_in_its_middle(stack: &TestStack) -> (VolumeId, BackupId) {
     let id = stack.large_volume("large.raw").await;
@@ -54,7 +43,7 @@ async fn a_backup_survives_the_death_of_its_worker() {
     stack.worker(1).kill();
     strike::is_still(&stack, backup, BackupStatus::Creating).await;
     stack.worker(2).start();
-    comes_back(&stack, backup, "large.raw").await;
+    strike::comes_back(&stack, backup, "large.raw").await;
     assert_eq!(stack.api().volume(id).await.status, VolumeStatus::Available);
 }
 
@@ -97,7 +86,7 @@ async fn a_backup_survives_the_death_of_the_api_service() {
     stack.api_service().start();
     stack.until_ready().await;
     strike::is_still(&stack, backup, BackupStatus::Creating).await;
-    comes_back(&stack, backup, "large.raw").await;
+    strike::comes_back(&stack, backup, "large.raw").await;
 }
 
 #[tokio::test]
@@ -124,7 +113,7 @@ async fn a_worker_frozen_past_its_lease_changes_nothing_when_it_goes_on() {
         .await;
     assert_eq!(stack.target().tree_of(backup), before);
     assert_eq!(stack.api().backup(backup).await, told);
-    comes_back(&stack, backup, "large.raw").await;
+    strike::comes_back(&stack, backup, "large.raw").await;
 }
 
 #[tokio::test]

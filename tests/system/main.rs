@@ -14,6 +14,7 @@ mod histories;
 mod lists;
 mod messages;
 mod names;
+mod outages;
 mod refusals;
 mod restores;
 mod strike;

@@ -1,8 +1,8 @@
 //! Striking in the middle of a job: certainly after it has begun to move data, and certainly
-//! before its end.
+//! before its end; and what must be true after it all the same.
 
 use common::domain::{BackupId, BackupStatus, VolumeId};
-use harness::volume::{MIB, data_bytes};
+use harness::volume::{self, MIB, data_bytes};
 use harness::{TestStack, until};
 
 /// Waits until a running backup has sealed some of its data.
@@ -34,4 +34,15 @@ pub(crate) async fn restore_is_in_its_middle(stack: &TestStack, id: BackupId, ta
 pub(crate) async fn is_still(stack: &TestStack, id: BackupId, status: BackupStatus) {
     let now = stack.api().backup(id).await.status;
     assert_eq!(now, status, "the job ended before the strike");
+}
+
+/// Waits for a backup to end well, and checks that it holds what its volume (a file taken over) holds.
+pub(crate) async fn comes_back(stack: &TestStack, backup: BackupId, source: &str) {
+    stack
+        .api()
+        .until_backup(backup, BackupStatus::Available)
+        .await;
+    let restored = stack.api().bring_back(backup).await;
+    volume::assert_same_bytes(&stack.file_of(restored), &stack.volumes().join(source));
+    stack.assert_nothing_left_behind().await;
 }
