@@ -10,6 +10,7 @@
 pub mod build;
 pub mod check;
 pub mod config_file;
+pub mod demo;
 pub mod files;
 pub mod install;
 pub mod process;

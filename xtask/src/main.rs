@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::install::Need;
 use xtask::stack::{self, Broker, Options, Stack};
-use xtask::{build, check, config_file, install, say, test};
+use xtask::{build, check, config_file, demo, install, say, test};
 
 /// Everything a machine needs to build, show and test Emberkeep.
 #[derive(Debug, Parser)]
@@ -21,6 +21,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Back up a volume, lose it, and bring it back, before your eyes
+    Demo {
+        /// Leave everything running at the end, and say how to reach it
+        #[arg(long)]
+        keep: bool,
+        #[command(flatten)]
+        machine: Machine,
+    },
     /// Start a broker, an api-service and workers that live on in the background
     Up {
         /// Folder for everything the stack writes
@@ -109,6 +117,11 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<()> {
     match command {
+        Command::Demo { keep, machine } => {
+            demo::introduce(&machine.broker());
+            machine.ensure(vec![Need::Ext4Tools]).await?;
+            demo::run(machine.broker(), keep).await
+        }
         Command::Up {
             dir,
             workers,

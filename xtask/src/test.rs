@@ -16,13 +16,20 @@ use crate::files::ScratchDir;
 use crate::rabbitmq::Node;
 use crate::stack::Broker;
 use crate::stage::{Stages, shown, succeed};
-use crate::{build, check, files, say};
+use crate::{build, check, demo, files, say};
 
 /// What a test prints when it cannot run here.
 const SKIPPED: &str = "SKIPPED: ";
 
-/// Tests that take long, left out by `--quick`.
-const SLOW: &str = "slow_";
+/// What `--quick` leaves out: system tests that wait for leases to end, processes to drain or brokers to come
+/// back, and long histories. They are modules of `tests/system`.
+const SLOW: [&str; 5] = [
+    "crashes::",
+    "drains::",
+    "histories::",
+    "outages::",
+    "strike::",
+];
 
 /// Runs it all.
 ///
@@ -35,6 +42,9 @@ pub async fn run(broker: Broker, quick: bool) -> Result<()> {
     }
     let mut plan = vec!["build", "format", "lints", "documentation"];
     plan.extend(["dependencies", "broker", "tests", "doc tests"]);
+    if !quick {
+        plan.push("demo");
+    }
     let mut stages = Stages::new(plan);
     let mut counts = Counts::default();
     let runner = Runner::find().await;
@@ -66,7 +76,9 @@ pub async fn run(broker: Broker, quick: bool) -> Result<()> {
     let tests = async {
         let mut arguments = vec!["--workspace", "--all-targets"];
         if quick {
-            arguments.extend(runner.without(SLOW));
+            // After `--`, nextest understands the options of a test binary too.
+            arguments.push("--");
+            arguments.extend(SLOW.iter().flat_map(|module| ["--skip", module]));
         }
         runner.run(&arguments, &environment, &mut counts).await
     };
@@ -80,6 +92,9 @@ pub async fn run(broker: Broker, quick: bool) -> Result<()> {
     stages.run(doc_tests).await?;
     if let Some(mut node) = node {
         node.stop().await?;
+    }
+    if !quick {
+        stages.run(demo::run(broker, false)).await?;
     }
     counts.report();
     Ok(())
@@ -157,14 +172,6 @@ impl Runner {
         match command.status().await {
             Ok(status) if status.success() => Self::Nextest,
             Ok(_) | Err(_) => Self::Cargo,
-        }
-    }
-
-    /// Arguments that leave out tests with `word` in their name.
-    fn without(self, word: &'static str) -> Vec<&'static str> {
-        match self {
-            // After `--`, nextest understands the options of the test binary.
-            Self::Nextest | Self::Cargo => vec!["--", "--skip", word],
         }
     }
 
