@@ -54,6 +54,11 @@ impl ProgressBoard {
         self.jobs().remove(&job);
     }
 
+    /// Closes every stream: nobody will hear more from this process.
+    pub fn close(&self) {
+        self.jobs().clear();
+    }
+
     /// Jobs that are remembered.
     #[must_use]
     pub fn remembered(&self) -> Vec<JobId> {
@@ -171,6 +176,11 @@ impl LiveWorkers {
             hall.workers.remove(&data.worker);
         }
         hall.stopped.insert(data.worker.clone(), data.incarnation);
+    }
+
+    /// Whether nothing can be heard at present.
+    pub(crate) fn are_unheard(&self) -> bool {
+        self.hall().deaf_since.is_some()
     }
 
     /// Nothing can be heard from now on.

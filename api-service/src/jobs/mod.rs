@@ -10,5 +10,13 @@
 //! ```
 
 mod board;
+mod lease_end;
+pub(crate) mod outbox_relay;
+pub(crate) mod progress;
+mod protocol;
+pub(crate) mod reaper;
+pub(crate) mod reconciler;
+pub(crate) mod unrouted;
 
 pub use board::{LiveWorkers, ProgressBoard};
+pub use protocol::Protocol;

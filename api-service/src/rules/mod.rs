@@ -4,6 +4,7 @@
 //! into status codes; the claim path asks the same rules.
 
 mod backup;
+mod give_up;
 mod quota;
 mod volume;
 
@@ -11,6 +12,7 @@ pub use backup::{
     ParentCandidate, Reset, may_back_up, may_cancel, may_delete, may_force_delete, may_reset,
     may_restore, may_restore_to, pick_parent, reset_of,
 };
+pub use give_up::{Trials, why_give_up};
 pub use quota::{QuotaLimit, QuotaUse, Usage, may_add_backup, may_add_volume};
 pub use volume::{may_attach, may_delete_volume, may_detach};
 

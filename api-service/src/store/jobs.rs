@@ -140,13 +140,6 @@ pub(crate) struct NewJob<'a> {
     pub(crate) next_at: Option<Timestamp>,
 }
 
-/// How many jobs wait in one queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct QueuedKey {
-    pub(crate) queue: QueueKey,
-    pub(crate) jobs: u64,
-}
-
 const COLUMNS: &str = "id, kind, state, outcome, zone, backend, backup_id, volume_id, attempt, \
     details, project_id, user_id, request_id, generation, claim_id, worker, incarnation, renewals, \
     failures, mark, mark_at, released, last_error, cancel_requested, give_up, give_up_at, \
@@ -368,7 +361,8 @@ impl Tx {
         };
         let granted = sqlx::query(
             "UPDATE jobs SET state = $2, generation = generation + 1, failures = failures + 1, \
-             claim_id = $3, worker = $4, incarnation = $5, renewals = 0, next_at = NULL \
+             claim_id = $3, worker = $4, incarnation = $5, renewals = 0, next_at = NULL, \
+             mark_at = CASE WHEN generation = 0 THEN $6 ELSE mark_at END \
              WHERE id = $1 AND state = 'queued' AND cancel_requested = 0 \
              AND (next_at IS NULL OR next_at <= $6)",
         )

@@ -49,7 +49,7 @@ pub enum Direction {
 pub struct Listing {
     /// Exact matches, all of which must hold. A column the thing does not have matches nothing.
     pub filters: Vec<(Column, String)>,
-    /// Order; created_at and id come after, in the first one's direction.
+    /// Order; `created_at` and id come after, in the first one's direction.
     pub sort: Vec<(SortKey, Direction)>,
     /// At most so many.
     pub limit: Option<u64>,

@@ -50,9 +50,9 @@ pub use restore::{RestoreRequest, RestoreStarted};
 pub use volumes::{Attachment, NewVolume, VolumeChanges, VolumeRow};
 pub use workers::WorkerRow;
 
-pub(crate) use claims::{GenerationEnd, GenerationRow};
-pub(crate) use jobs::{NewJob, QueuedKey};
+pub(crate) use claims::GenerationEnd;
 pub(crate) use outbox::OutboxRow;
+pub(crate) use settle::CANCELLED;
 
 use crate::rules::Refusal;
 

@@ -48,7 +48,7 @@ fn decode(row: &AnyRow) -> Result<OutboxRow, StoreError> {
 /// What the events of the state owner call their source.
 const SOURCE: &str = "/api-service";
 
-/// Content type of a structured CloudEvent.
+/// Content type of a structured `CloudEvent`.
 const CLOUD_EVENT: &str = "application/cloudevents+json; charset=utf-8";
 
 impl Store {

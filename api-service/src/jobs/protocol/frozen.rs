@@ -1,0 +1,27 @@
+//! `frozen`: which snapshot the attempt's data comes from. The first report stays.
+
+use common::messages::rpc::{FrozenAnswer, FrozenReport};
+
+use super::{Protocol, Trouble, attempt_of, held_job, note_stale};
+use crate::store::AttemptState;
+
+impl Protocol {
+    /// Whoever holds another snapshot than the answer names has to restart.
+    pub(super) async fn frozen(&self, report: &FrozenReport) -> Result<FrozenAnswer, Trouble> {
+        let mut tx = self.store.write().await?;
+        let Some(job) = held_job(&mut tx, &report.fence).await? else {
+            note_stale(&mut tx, &report.fence).await?;
+            tx.commit().await?;
+            return Ok(FrozenAnswer::Fenced);
+        };
+        let (backup, number) = attempt_of(&job)?;
+        let attempt = tx.attempt(backup, number).await?;
+        let answer = if number == report.attempt && attempt.state == AttemptState::Live {
+            FrozenAnswer::Recorded(tx.freeze_attempt(backup, number, &report.frozen).await?)
+        } else {
+            FrozenAnswer::Fenced
+        };
+        tx.commit().await?;
+        Ok(answer)
+    }
+}

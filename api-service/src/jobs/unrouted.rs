@@ -1,0 +1,97 @@
+//! Doorbells that no queue was bound for: their queue is declared and they are rung again. What
+//! names no job of ours is put aside for a person.
+
+use std::time::Duration;
+
+use common::broker::{BrokerError, Incoming, Link, Publisher, consume, topology};
+use common::domain::JobState;
+use common::messages::jobs::JobMessage;
+use common::retry::Backoff;
+use common::telemetry::error_chain;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Store, StoreError};
+
+const PREFETCH: u16 = 10;
+
+/// What became of a doorbell.
+enum Rung {
+    Again,
+    Needless,
+    Unknown,
+}
+
+/// Consumes until `stop`.
+pub(crate) async fn run(store: Store, consuming: Link, publishing: Link, stop: CancellationToken) {
+    let publisher = Publisher::new(publishing);
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    while !stop.is_cancelled() {
+        let serve = serve(&store, &consuming, &publisher);
+        match stop.run_until_cancelled(serve).await {
+            None | Some(Err(BrokerError::Stopped)) => return,
+            Some(Ok(())) => backoff.reset(),
+            Some(Err(error)) => {
+                tracing::debug!(error = error_chain(&error), "look for unrouted jobs again");
+            }
+        }
+        if !backoff.pause(&stop).await {
+            return;
+        }
+    }
+}
+
+async fn serve(store: &Store, link: &Link, publisher: &Publisher) -> Result<(), BrokerError> {
+    let channel = link.channel().await?;
+    let declaring = link.channel().await?;
+    let mut messages = consume(&channel, topology::UNROUTED, PREFETCH).await?;
+    while let Some(message) = messages.next().await {
+        match ring_again(store, &declaring, &message).await? {
+            Ok(Rung::Again | Rung::Needless) => {
+                message.ack().await;
+            }
+            Ok(Rung::Unknown) => {
+                let parked = message.park(publisher, "unknown_job", "it names no job");
+                if let Err(error) = parked.await {
+                    tracing::warn!(
+                        error = error_chain(&error),
+                        "an unknown job was not put aside"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "an unrouted job waits");
+                message.requeue().await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn ring_again(
+    store: &Store,
+    channel: &lapin::Channel,
+    message: &Incoming,
+) -> Result<Result<Rung, StoreError>, BrokerError> {
+    let Ok(doorbell) = serde_json::from_slice::<JobMessage>(message.body()) else {
+        return Ok(Ok(Rung::Unknown));
+    };
+    let job = match store.job(doorbell.job_id).await {
+        Ok(Some(job)) => job,
+        Ok(None) => return Ok(Ok(Rung::Unknown)),
+        Err(error) => return Ok(Err(error)),
+    };
+    if job.state != JobState::Queued {
+        return Ok(Ok(Rung::Needless));
+    }
+    topology::declare_job_queue(channel, &job.queue).await?;
+    let ring = async {
+        let mut tx = store.write().await?;
+        if !tx.doorbell_waits(job.id).await? {
+            tx.ring(job.id, &job.queue, job.request_id.as_deref(), job.next_at)
+                .await?;
+        }
+        tx.commit().await
+    };
+    Ok(ring.await.map(|()| Rung::Again))
+}
