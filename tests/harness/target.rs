@@ -93,13 +93,18 @@ impl Target {
             .sum()
     }
 
-    /// All of a backup with its contents, to compare later.
+    /// All that counts of a finished backup, with its contents, to compare later: what begins as
+    /// its metadata file does. Leftovers of other attempts are no part of it.
     ///
     /// # Panics
-    /// When one cannot be read.
+    /// When there is no metadata file, or a file cannot be read.
     #[must_use]
     pub fn tree_of(&self, id: BackupId) -> Tree {
-        self.files_of(id)
+        let metadata = self.metadata_of(id).expect("a backup has a metadata file");
+        let prefix = metadata.to_string_lossy().replace("_metadata", "");
+        let mut files = self.files();
+        files.retain(|path| path.to_string_lossy().starts_with(&prefix));
+        files
             .into_iter()
             .map(|path| {
                 let bytes = std::fs::read(self.root.join(&path)).expect("a file can be read");

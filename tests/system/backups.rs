@@ -2,7 +2,7 @@
 
 use common::domain::{BackupStatus, Compression, GIB, VolumeStatus};
 use harness::volume::{self, MIB, noise, text};
-use harness::{NewBackup, TestStack, until};
+use harness::{NewBackup, Progress, TestStack, until};
 
 use crate::strike;
 
@@ -186,8 +186,12 @@ async fn progress_is_told_and_only_grows() {
     .await;
     assert!(told.len() >= 2, "told {told:#?}");
     for pair in told.windows(2) {
-        assert!(pair[0].sequence < pair[1].sequence, "{pair:#?}");
-        assert!(pair[0].done_bytes <= pair[1].done_bytes, "{pair:#?}");
+        let order = |told: &Progress| (told.generation, told.sequence);
+        assert!(order(&pair[0]) < order(&pair[1]), "{pair:#?}");
+        // Another execution starts again; one alone never goes back.
+        if pair[0].generation == pair[1].generation {
+            assert!(pair[0].done_bytes <= pair[1].done_bytes, "{pair:#?}");
+        }
     }
     assert!(told.iter().any(|told| told.done_bytes > 0));
     assert!(told.iter().all(|told| told.done_bytes <= 96 * MIB));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use common::domain::{BackupStatus, VolumeStatus};
 use harness::volume::noise;
-use harness::{NewBackup, TestStack};
+use harness::{NewBackup, TestStack, until};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -146,12 +146,11 @@ async fn a_target_without_its_marker_is_not_written_to() {
     let aside = stack.volumes().with_file_name("marker");
     std::fs::rename(&marker, &aside).expect("a marker can be moved");
     let backup = stack.api().create_backup(&NewBackup::of(id)).await;
-    let mut progress = stack.listen("worker.#").await;
-    progress
-        .hear("the worker to have tried", |event| {
-            event.data["running"] == json!([])
-        })
-        .await;
+    until("the worker to have tried", async || {
+        let log = stack.worker(1).log();
+        log.contains("is not this deployment's").then_some(())
+    })
+    .await;
     assert_empty(stack.target().root());
     // An unmounted share may come back; then the backup is made.
     std::fs::rename(&aside, &marker).expect("a marker can be moved back");

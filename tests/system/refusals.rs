@@ -31,6 +31,7 @@ async fn quotas_hold() {
         .start()
         .await;
     let small = stack.api().create_volume(1).await;
+    let other = stack.api().create_volume(1).await;
     let large = stack.api().create_volume(3).await;
     let first = stack.api().back_up(small).await;
     stack
@@ -42,7 +43,7 @@ async fn quotas_hold() {
     // The quota is looked at before the parent of an incremental.
     stack
         .api()
-        .ask_for_backup(&NewBackup::incremental(large))
+        .ask_for_backup(&NewBackup::incremental(other))
         .await
         .refused(
             413,

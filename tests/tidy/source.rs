@@ -55,19 +55,26 @@ fn collect(root: &Path, directory: &Path, found: &mut Vec<Source>) {
 
 impl Source {
     /// Lines of code with their numbers: without comments, and without what is only for tests.
-    pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let is_test = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
-        let end = if is_test { 0 } else { usize::MAX };
-        (1..)
-            .zip(self.text.lines())
-            .take(end)
-            .take_while(|(_, line)| *line != "#[cfg(test)]")
-            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    pub(crate) fn code(&self) -> Vec<(usize, &str)> {
+        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
+            return Vec::new();
+        }
+        let lines: Vec<_> = (1..).zip(self.text.lines()).collect();
+        // By habit the tests within a file are its last part.
+        let opens_tests = |pair: &[(usize, &str)]| {
+            pair[0].1 == "#[cfg(test)]" && pair[1].1.starts_with("mod ") && pair[1].1.ends_with('{')
+        };
+        let end = lines.windows(2).position(opens_tests);
+        let mut code = lines;
+        code.truncate(end.unwrap_or(usize::MAX));
+        code.retain(|(_, line)| !line.trim_start().starts_with("//"));
+        code
     }
 
     /// Places where the code has this word, as `path:line`.
     pub(crate) fn places_of(&self, word: &str) -> Vec<String> {
         self.code()
+            .into_iter()
             .filter(|(_, line)| has_word(line, word))
             .map(|(number, line)| format!("{}:{number}: {}", self.path, line.trim()))
             .collect()
