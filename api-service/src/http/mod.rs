@@ -31,3 +31,6 @@ mod volume_types;
 mod volumes;
 
 pub use router::router;
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,6 @@ use crate::state::AppState;
 
 /// The whole HTTP side.
 pub fn router(state: AppState) -> Router {
-    let layers = ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(
-            state.clone(),
-            observe::observe,
-        ))
-        .layer(CatchPanicLayer::custom(observe::panicked));
     let routes = Router::new()
         .route("/", get(versions::root))
         .route("/v3", get(versions::v3))
@@ -26,7 +20,19 @@ pub fn router(state: AppState) -> Router {
         .merge(volumes::routes())
         .merge(volume_types::routes())
         .merge(catalogue::routes())
-        .merge(health::routes())
+        .merge(health::routes());
+    surrounded(routes, state)
+}
+
+/// Puts around routes what every request goes through.
+pub(super) fn surrounded(routes: Router<AppState>, state: AppState) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            observe::observe,
+        ))
+        .layer(CatchPanicLayer::custom(observe::panicked));
+    let routes = routes
         .fallback(no_route)
         // An unknown method is an unknown route here, never a 405.
         .method_not_allowed_fallback(no_route)

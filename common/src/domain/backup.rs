@@ -52,7 +52,8 @@ impl BackupStatus {
             Creating => matches!(next, Available | Error | Deleting), // Deleting by force
             Available => matches!(next, Restoring | Deleting | Error), // Error by an admin's reset
             Restoring => matches!(next, Available | Deleting), // a failed restore harms the volume, not the backup
-            Error | ErrorDeleting => matches!(next, Deleting | Available), // Available by reset, if committed
+            Error => matches!(next, Deleting | Available),     // Available by reset, if committed
+            ErrorDeleting => matches!(next, Deleting | Available | Error), // left by force or reset
             Deleting => matches!(next, Deleted | Error | ErrorDeleting),
             Deleted => false,
         }
