@@ -1,0 +1,71 @@
+//! The collector: puts stripes back in order, seals, and reports.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+use common::domain::ByteCount;
+use common::messages::sheet::WorkTotals;
+
+use super::plan::{Layout, Stripes};
+use super::seal::Sealer;
+use super::stripe::StripeDone;
+use crate::engine::line::Line;
+use crate::engine::{EngineError, EngineLimits, Monitor, Progress};
+
+/// Collects all stripes of a backup and seals them. Returns the totals when the channel ends.
+pub(super) fn collect(
+    receiver: &Receiver<StripeDone>,
+    line: &Line<Stripes>,
+    layout: Layout,
+    limits: &EngineLimits,
+    sealer: &mut Sealer<'_>,
+    monitor: &dyn Monitor,
+) -> Result<WorkTotals, EngineError> {
+    let mut waiting: BTreeMap<u64, StripeDone> = BTreeMap::new();
+    let mut next = 0;
+    let mut progress = Progress {
+        done_bytes: 0,
+        totals: WorkTotals {
+            volume: ByteCount(layout.volume_bytes),
+            ..WorkTotals::default()
+        },
+    };
+    let mut seal_by = Instant::now() + limits.seal_after;
+    loop {
+        match receiver.recv_timeout(seal_by.saturating_duration_since(Instant::now())) {
+            Ok(done) => {
+                count(&mut progress, &done);
+                monitor.advanced(progress);
+                waiting.insert(done.number, done);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        while let Some(done) = waiting.remove(&next) {
+            next += 1;
+            sealer.add(done);
+            if sealer.unsealed_bytes() >= limits.seal_size_bytes {
+                sealer.seal()?;
+                seal_by = Instant::now() + limits.seal_after;
+            }
+        }
+        line.collected(next);
+        if seal_by <= Instant::now() {
+            sealer.seal()?;
+            seal_by = Instant::now() + limits.seal_after;
+        }
+    }
+    // Fewer stripes than planned: a thread failed, and its error tells why. What it left unsealed is nobody's.
+    if next == layout.chunk_count() {
+        sealer.seal()?;
+    }
+    Ok(progress.totals)
+}
+
+fn count(progress: &mut Progress, done: &StripeDone) {
+    progress.done_bytes += done.extent.length;
+    progress.totals.read.0 += done.read_bytes;
+    progress.totals.skipped.0 += done.skipped_bytes;
+    progress.totals.written.0 += done.objects.iter().map(|o| o.part.bytes).sum::<u64>();
+}

@@ -1,0 +1,147 @@
+//! Steps 5 and 6 of *Create*: the frozen volume becomes objects and a chain of segments.
+//!
+//! ```text
+//!        plan            each of `threads` threads, a stripe to its end            the calling thread
+//! ┌────────────────┐    ┌──────────────────────────────────────────────┐    ┌─────────────────────────┐
+//! │ chunk n,       │───►│ read ─► digest ─► changed runs ─► object      │───►│ collect: order, numbers │
+//! │ parent digests │    │ (no holes)      (against parent)  md5, encode │    │ seal: publish, segment ●│
+//! └────────────────┘    │                                   part        │    │ monitor: sealed(mark)   │
+//!    locked, in order   └──────────────────────────────────────────────┘    └─────────────────────────┘
+//! ```
+
+mod collect;
+mod object;
+mod plan;
+mod read;
+mod seal;
+mod stripe;
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use common::messages::sheet::{BackupSheet, StoredBackup, WorkTotals};
+
+use self::object::{ObjectMaker, Scratch};
+use self::plan::{Layout, Stripe, Stripes};
+use self::read::ChunkReader;
+use self::seal::Sealer;
+use self::stripe::{StripeDone, StripeRunner};
+use super::line::Line;
+use super::{EngineError, EngineLimits, Monitor, crew};
+use crate::format::sha256file::DigestStream;
+use crate::store::BackupStore;
+use crate::volume::FrozenVolume;
+
+/// A backup to make.
+#[derive(Debug)]
+pub struct BackupTask<'a> {
+    /// What to make, under which names.
+    pub sheet: &'a BackupSheet,
+    /// This execution's number.
+    pub generation: u64,
+    /// The volume, frozen.
+    pub source: Arc<dyn FrozenVolume>,
+    /// Where the objects go.
+    pub store: Arc<dyn BackupStore>,
+    /// Threads and seals.
+    pub limits: EngineLimits,
+    /// The job.
+    pub monitor: Arc<dyn Monitor>,
+}
+
+/// All of the volume is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Data objects of the backup.
+    pub object_count: u64,
+    /// Sums.
+    pub totals: WorkTotals,
+}
+
+/// Reads the volume, stores its objects and seals them in segments, from the volume's start to its end.
+///
+/// # Errors
+/// Whatever fails first. What is sealed by then stays; what is not is left in the scratch place.
+pub fn backup(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
+    let sheet = task.sheet;
+    let store = &*task.store;
+    let source = &*task.source;
+    let names = &sheet.names;
+    let scratch = super::scratch_of(sheet)?;
+    let layout = Layout::new(source.size_bytes(), sheet.options)?;
+    let stripes = match &sheet.parent {
+        None => Stripes::full(layout),
+        Some(parent) => {
+            let (file, digests) = parent_digests(store, parent, layout.block_size)?;
+            Stripes::incremental(layout, parent.backup_id, file, digests)
+        }
+    };
+    store.check_marker()?;
+    store.prepare(&names.container, scratch)?;
+
+    let place = Scratch {
+        store,
+        container: &names.container,
+        scratch,
+        generation: task.generation,
+    };
+    let threads = task.limits.threads.max(1);
+    let line = Line::new(stripes, 2 * threads);
+    let mut sealer = Sealer::new(place, &names.prefix, source, &*task.monitor);
+    let work = |results: &SyncSender<StripeDone>| {
+        let mut runner = StripeRunner::new(
+            ChunkReader::new(source, layout.chunk_size, layout.block_size),
+            ObjectMaker::new(place, sheet.options.compression),
+            layout.block_size,
+        );
+        let mut stripe = Stripe::default();
+        while let Some(number) = line.take(&mut stripe)? {
+            task.monitor.keep_going()?;
+            if results.send(runner.run(number, &stripe)?).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let totals = crew::run(threads, &line, work, |results| {
+        collect::collect(
+            results,
+            &line,
+            layout,
+            &task.limits,
+            &mut sealer,
+            &*task.monitor,
+        )
+    })?;
+    Ok(Sealed {
+        object_count: sealer.object_count(),
+        totals,
+    })
+}
+
+/// The parent's digests, for blocks of the wanted size.
+fn parent_digests(
+    store: &dyn BackupStore,
+    parent: &StoredBackup,
+    block_size: usize,
+) -> Result<(String, DigestStream), EngineError> {
+    let refused = |why| EngineError::Parent {
+        parent_id: parent.backup_id,
+        why,
+    };
+    let file = parent.prefix.sha256file();
+    let digests = DigestStream::open(store, &parent.container, &parent.prefix)
+        .map_err(|source| EngineError::File {
+            backup_id: parent.backup_id,
+            object: file.clone(),
+            source,
+        })?
+        .ok_or_else(|| refused("it has no sha256 file".to_owned()))?;
+    if digests.block_size() != block_size as u64 {
+        return Err(refused(format!(
+            "its digests are of blocks of {} bytes, and ours would be of {block_size}",
+            digests.block_size()
+        )));
+    }
+    Ok((file, digests))
+}

@@ -1,0 +1,162 @@
+//! Reading one chunk of the frozen volume, without reading its holes.
+
+use crate::engine::EngineError;
+use crate::volume::{Extent, FrozenVolume};
+
+/// One thread's view of the volume, with its buffer.
+#[derive(Debug)]
+pub(super) struct ChunkReader<'a> {
+    source: &'a dyn FrozenVolume,
+    block_size: usize,
+    buffer: Vec<u8>,
+    /// Whether the whole buffer is zeros.
+    zeroed: bool,
+    /// Which blocks of the chunk have no data at all.
+    holes: Vec<bool>,
+    /// What the driver said last: from this offset on, the first data is there.
+    known: Option<(u64, Option<Extent>)>,
+}
+
+/// A chunk in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chunk<'b> {
+    /// Its bytes; holes are zeros.
+    pub(super) data: &'b [u8],
+    /// Which of its blocks are holes.
+    pub(super) holes: &'b [bool],
+    /// How many bytes were read.
+    pub(super) read_bytes: u64,
+}
+
+impl<'a> ChunkReader<'a> {
+    pub(super) fn new(source: &'a dyn FrozenVolume, chunk_size: usize, block_size: usize) -> Self {
+        let chunk_size = usize::try_from(source.size_bytes())
+            .unwrap_or(usize::MAX)
+            .min(chunk_size);
+        Self {
+            source,
+            block_size,
+            buffer: vec![0; chunk_size],
+            zeroed: true,
+            holes: Vec::new(),
+            known: None,
+        }
+    }
+
+    /// Reads the bytes of `extent`, at most a chunk.
+    pub(super) fn read(&mut self, extent: Extent) -> Result<Chunk<'_>, EngineError> {
+        let length = index(extent.length);
+        self.holes.clear();
+        self.holes.resize(length.div_ceil(self.block_size), true);
+        let mut read_bytes = 0;
+        let mut filled = extent.offset;
+        while let Some(data) = self.data_from(filled, extent.end())? {
+            if !self.zeroed {
+                self.buffer[index(filled - extent.offset)..index(data.offset - extent.offset)]
+                    .fill(0);
+            }
+            let start = index(data.offset - extent.offset);
+            let end = index(data.end() - extent.offset);
+            self.zeroed = false;
+            self.source
+                .read_at(data.offset, &mut self.buffer[start..end])?;
+            self.holes[start / self.block_size..end.div_ceil(self.block_size)].fill(false);
+            read_bytes += data.length;
+            filled = data.end();
+        }
+        if !self.zeroed {
+            let tail = index(filled - extent.offset);
+            // An untouched chunk makes the whole buffer zeros, so that a long hole is filled once.
+            let end = if tail == 0 { self.buffer.len() } else { length };
+            self.buffer[tail..end].fill(0);
+            self.zeroed = tail == 0;
+        }
+        Ok(Chunk {
+            data: &self.buffer[..length],
+            holes: &self.holes,
+            read_bytes,
+        })
+    }
+
+    /// The first run of data at or after `from`, inside `from..end`.
+    fn data_from(&mut self, from: u64, end: u64) -> Result<Option<Extent>, EngineError> {
+        if from >= end {
+            return Ok(None);
+        }
+        let run = match self.known {
+            Some((asked, None)) if asked <= from => None,
+            Some((asked, Some(run))) if asked <= from && from < run.end() => Some(run),
+            _ => {
+                let run = self.source.next_data(from)?;
+                self.known = Some((from, run));
+                run
+            }
+        };
+        Ok(run.and_then(|run| {
+            let start = run.offset.max(from);
+            let end = run.end().min(end);
+            (start < end).then(|| Extent {
+                offset: start,
+                length: end - start,
+            })
+        }))
+    }
+}
+
+/// A length within a chunk as an index; chunks are below 4 GiB.
+fn index(length: u64) -> usize {
+    usize::try_from(length).expect("a chunk fits into memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::MemoryVolume;
+
+    #[test]
+    fn holes_are_zeros_and_are_not_read() {
+        let mut volume = MemoryVolume::new(4096);
+        volume.write(600, &[5; 100]);
+        volume.write(2000, &[6; 100]);
+        let frozen = volume.freeze();
+        let mut reader = ChunkReader::new(&*frozen, 2048, 512);
+        for _ in 0..2 {
+            let chunk = reader
+                .read(Extent {
+                    offset: 0,
+                    length: 2048,
+                })
+                .unwrap();
+            assert_eq!(chunk.data, &volume.bytes()[..2048]);
+            assert_eq!(chunk.holes, [true, false, true, false]);
+            assert_eq!(chunk.read_bytes, 148);
+            let chunk = reader
+                .read(Extent {
+                    offset: 2048,
+                    length: 2048,
+                })
+                .unwrap();
+            assert_eq!(chunk.data, &volume.bytes()[2048..]);
+            assert_eq!(chunk.holes, [false, true, true, true]);
+            assert_eq!(chunk.read_bytes, 52);
+        }
+    }
+
+    #[test]
+    fn a_hole_after_data_leaves_nothing_of_the_data() {
+        let mut volume = MemoryVolume::new(3072);
+        volume.write(0, &[5; 1024]);
+        let frozen = volume.freeze();
+        let mut reader = ChunkReader::new(&*frozen, 1024, 512);
+        for offset in [0, 1024, 2048, 0, 2048] {
+            let chunk = reader
+                .read(Extent {
+                    offset,
+                    length: 1024,
+                })
+                .unwrap();
+            let at = usize::try_from(offset).unwrap();
+            assert_eq!(chunk.data, &volume.bytes()[at..at + 1024]);
+        }
+    }
+}

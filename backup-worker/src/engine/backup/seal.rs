@@ -1,0 +1,122 @@
+//! Seals: objects get their names and become durable, then a segment says so.
+//!
+//! What no segment of the chain names does not exist, so the order here is the whole of it:
+//! the volume is checked, the parts are published, the segment is written, and only then the job hears the mark.
+
+use common::domain::ObjectPrefix;
+
+use super::object::Scratch;
+use super::stripe::StripeDone;
+use crate::engine::{EngineError, Monitor};
+use crate::format::segment::{NO_PREDECESSOR, Segment, SegmentObject};
+use crate::store::Part;
+use crate::volume::FrozenVolume;
+
+/// What is done and not yet sealed, in volume order.
+#[derive(Debug)]
+pub(super) struct Batch {
+    segment: Segment,
+    parts: Vec<(Part, String)>,
+}
+
+/// Seals batch after batch into a chain of segments.
+#[derive(Debug)]
+pub(super) struct Sealer<'a> {
+    place: Scratch<'a>,
+    prefix: &'a ObjectPrefix,
+    source: &'a dyn FrozenVolume,
+    monitor: &'a dyn Monitor,
+    batch: Batch,
+    object_count: u64,
+}
+
+impl<'a> Sealer<'a> {
+    /// A sealer at the start of a chain.
+    pub(super) fn new(
+        place: Scratch<'a>,
+        prefix: &'a ObjectPrefix,
+        source: &'a dyn FrozenVolume,
+        monitor: &'a dyn Monitor,
+    ) -> Self {
+        Self {
+            place,
+            prefix,
+            source,
+            monitor,
+            batch: Batch {
+                segment: Segment {
+                    generation: place.generation,
+                    sequence: 0,
+                    start: 0,
+                    end: 0,
+                    previous: NO_PREDECESSOR,
+                    objects: Vec::new(),
+                    digests: Vec::new(),
+                },
+                parts: Vec::new(),
+            },
+            object_count: 0,
+        }
+    }
+
+    /// Takes in the next stripe, and gives its objects their numbers.
+    pub(super) fn add(&mut self, done: StripeDone) {
+        let Batch { segment, parts } = &mut self.batch;
+        debug_assert_eq!(segment.end, done.extent.offset, "stripes come in order");
+        segment.end = done.extent.end();
+        segment.digests.extend(done.digests);
+        for object in done.objects {
+            self.object_count += 1;
+            segment.objects.push(SegmentObject {
+                number: self.object_count,
+                offset: object.extent.offset,
+                length: narrow(object.extent.length),
+                compression: object.compression,
+                stored_bytes: narrow(object.part.bytes),
+                md5: object.md5,
+            });
+            parts.push((object.part, self.prefix.object(self.object_count)));
+        }
+    }
+
+    /// Bytes of the volume that wait to be sealed.
+    pub(super) fn unsealed_bytes(&self) -> u64 {
+        self.batch.segment.end - self.batch.segment.start
+    }
+
+    /// Objects so far, sealed or not.
+    pub(super) fn object_count(&self) -> u64 {
+        self.object_count
+    }
+
+    /// Seals what waits, if anything does.
+    pub(super) fn seal(&mut self) -> Result<(), EngineError> {
+        if self.unsealed_bytes() == 0 {
+            return Ok(());
+        }
+        self.monitor.keep_going()?;
+        self.source.check_unchanged()?;
+        let Scratch {
+            store,
+            container,
+            scratch,
+            ..
+        } = self.place;
+        let Batch { segment, parts } = &mut self.batch;
+        store.publish_parts(container, scratch, parts)?;
+        segment.previous = segment.seal(store, container, scratch)?;
+        let mark = segment.end;
+        segment.sequence += 1;
+        segment.start = mark;
+        segment.objects.clear();
+        segment.digests.clear();
+        parts.clear();
+        self.monitor.sealed(mark);
+        Ok(())
+    }
+}
+
+/// An object's bytes: at most a chunk's, and a chunk's are a `u32` in the sheet.
+fn narrow(bytes: u64) -> u32 {
+    u32::try_from(bytes).expect("an object is no longer than a chunk")
+}

@@ -1,0 +1,94 @@
+//! One stripe, run to its end by one thread: read, digest, compare, encode, store.
+//!
+//! A stripe is one chunk now. Lanes over several objects need a stripe of several chunks, and
+//! nothing else here changes.
+
+use std::ops::Range;
+
+use super::object::{MadeObject, ObjectMaker};
+use super::plan::{Stripe, changed_runs};
+use super::read::ChunkReader;
+use crate::engine::EngineError;
+use crate::engine::digest::{BlockDigest, ZeroDigests, digest_blocks, is_zero};
+use crate::volume::Extent;
+
+/// What comes out of a stripe.
+#[derive(Debug)]
+pub(super) struct StripeDone {
+    /// Its place in the order.
+    pub(super) number: u64,
+    /// Its bytes of the volume.
+    pub(super) extent: Extent,
+    /// A digest for each of its blocks.
+    pub(super) digests: Vec<BlockDigest>,
+    /// Its objects, in volume order, without numbers yet.
+    pub(super) objects: Vec<MadeObject>,
+    /// Bytes that were read.
+    pub(super) read_bytes: u64,
+    /// Bytes that were zeros, or as the parent has them.
+    pub(super) skipped_bytes: u64,
+}
+
+/// One thread's tools.
+#[derive(Debug)]
+pub(super) struct StripeRunner<'a> {
+    reader: ChunkReader<'a>,
+    maker: ObjectMaker<'a>,
+    block_size: usize,
+    zeros: ZeroDigests,
+    nonzero: Vec<usize>,
+    runs: Vec<Range<usize>>,
+}
+
+impl<'a> StripeRunner<'a> {
+    pub(super) fn new(reader: ChunkReader<'a>, maker: ObjectMaker<'a>, block_size: usize) -> Self {
+        Self {
+            reader,
+            maker,
+            block_size,
+            zeros: ZeroDigests::new(block_size),
+            nonzero: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// Runs one stripe.
+    pub(super) fn run(&mut self, number: u64, stripe: &Stripe) -> Result<StripeDone, EngineError> {
+        let extent = stripe.extent;
+        let chunk = self.reader.read(extent)?;
+
+        let mut digests = Vec::with_capacity(chunk.holes.len());
+        self.nonzero.clear();
+        for (index, block) in chunk.data.chunks(self.block_size).enumerate() {
+            digests.push(self.zeros.of(block.len()));
+            if !chunk.holes[index] && !is_zero(block) {
+                self.nonzero.push(index);
+            }
+        }
+        digest_blocks(chunk.data, self.block_size, &self.nonzero, &mut digests);
+
+        changed_runs(&digests, stripe.parent.as_deref(), &mut self.runs);
+        let mut objects = Vec::with_capacity(self.runs.len());
+        for run in &self.runs {
+            let start = run.start * self.block_size;
+            let end = chunk.data.len().min(run.end * self.block_size);
+            let plain = &chunk.data[start..end];
+            objects.push(self.maker.make(extent.offset + start as u64, plain)?);
+        }
+
+        let mut worked = 0;
+        for run in &self.runs {
+            let from = self.nonzero.partition_point(|index| *index < run.start);
+            let to = self.nonzero.partition_point(|index| *index < run.end);
+            worked += ((to - from) * self.block_size) as u64; // a short last block counts as whole
+        }
+        Ok(StripeDone {
+            number,
+            extent,
+            digests,
+            objects,
+            read_bytes: chunk.read_bytes,
+            skipped_bytes: extent.length.saturating_sub(worked),
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! Objects while they are read: streamed, bounded, and checked at their end.
+//!
+//! A window is walked in volume order and within it every object's bytes are wanted in rising
+//! order, so each object is decoded once, from its start. Objects may be larger than memory: what
+//! is held is a decoder. One that was closed to make room begins again when it is wanted again.
+
+use std::io::Read;
+
+use md5::{Digest as _, Md5};
+
+use super::chain::Chain;
+use crate::engine::EngineError;
+use crate::format::codec::{DecodeError, Length};
+use crate::store::{BackupStore, StoreError};
+
+/// Most decoders one thread keeps open; a chain whose backups lie over each other needs one for each.
+const OPEN_MAX: usize = 16;
+/// Bytes that are decoded at once to get past them.
+const SKIP: usize = 64 << 10;
+
+/// Why bytes of an object cannot be had.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The stored bytes are not what was stored. `whole` when no part of the object can be trusted.
+    Damage {
+        /// What was found.
+        why: String,
+        /// Whether everything that was read of it before is in doubt too.
+        whole: bool,
+    },
+    /// They could not be read at all.
+    Engine(EngineError),
+}
+
+/// The objects one thread has open.
+pub(super) struct OpenObjects<'a> {
+    store: &'a dyn BackupStore,
+    chain: &'a Chain,
+    /// Least recently used first.
+    open: Vec<OpenObject>,
+    /// Those that turned out damaged, until they are forgotten.
+    broken: Vec<(u32, String)>,
+    skipped: Vec<u8>,
+    decoded_bytes: u64,
+}
+
+struct OpenObject {
+    index: u32,
+    position: u64,
+    plain: Box<dyn Read>,
+    md5: Md5,
+}
+
+impl std::fmt::Debug for OpenObjects<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenObjects")
+            .field("open", &self.open.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> OpenObjects<'a> {
+    pub(super) fn new(store: &'a dyn BackupStore, chain: &'a Chain) -> Self {
+        Self {
+            store,
+            chain,
+            open: Vec::new(),
+            broken: Vec::new(),
+            skipped: vec![0; SKIP],
+            decoded_bytes: 0,
+        }
+    }
+
+    /// Fills `buffer` with the bytes of object `index` from `at` on, counted from the object's start. When that
+    /// reaches the object's end, the whole of it was decoded, and its length and MD5 were right.
+    pub(super) fn read(&mut self, index: u32, at: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        if let Some((_, why)) = self.broken.iter().find(|(broken, _)| *broken == index) {
+            let why = why.clone();
+            return Err(Fault::Damage { why, whole: false });
+        }
+        let outcome = self.read_on(index, at, buffer);
+        if let Err(Fault::Damage { why, .. }) = &outcome {
+            self.broken.push((index, why.clone()));
+        }
+        outcome
+    }
+
+    /// Closes the objects that end at or before `position` of the volume. Those for which `to_the_end` says so
+    /// are read to their end first; what is wrong with one goes to `on_damage`.
+    pub(super) fn close_ended(
+        &mut self,
+        position: u64,
+        to_the_end: impl Fn(u64) -> bool,
+        mut on_damage: impl FnMut(u32, String),
+    ) -> Result<(), EngineError> {
+        let objects = self.chain.objects();
+        let ended = |open: &OpenObject| objects[open.index as usize].end() <= position;
+        while let Some(slot) = self.open.iter().position(ended) {
+            let index = self.open[slot].index;
+            let object = &objects[index as usize];
+            if !to_the_end(object.end()) {
+                self.open.remove(slot);
+                continue;
+            }
+            match self.read(index, object.length, &mut []) {
+                Ok(()) => {}
+                Err(Fault::Damage { why, .. }) => on_damage(index, why),
+                Err(Fault::Engine(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes all of them.
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+        self.broken.clear();
+    }
+
+    /// Bytes that came out of decoders since the last time.
+    pub(super) fn take_decoded_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.decoded_bytes)
+    }
+
+    fn read_on(&mut self, index: u32, at: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        let object = &self.chain.objects()[index as usize];
+        let open = self.open.iter().position(|open| open.index == index);
+        let mut open = match open.map(|slot| self.open.remove(slot)) {
+            Some(open) if open.position <= at => open,
+            _ => self.begin(index)?,
+        };
+        while open.position < at {
+            let step = usize::try_from(at - open.position).map_or(SKIP, |left| left.min(SKIP));
+            let mut skipped = std::mem::take(&mut self.skipped);
+            let outcome = self.fill(&mut open, &mut skipped[..step]);
+            self.skipped = skipped;
+            outcome?;
+        }
+        self.fill(&mut open, buffer)?;
+        if open.position < object.length {
+            if self.open.len() == OPEN_MAX {
+                self.open.remove(0);
+            }
+            self.open.push(open);
+            return Ok(());
+        }
+        // The decoder gave the last byte, so it has checked the end already.
+        let md5: [u8; 16] = open.md5.finalize().into();
+        if object.md5.is_some_and(|recorded| recorded != md5) {
+            return Err(Fault::Damage {
+                why: "its MD5 is not the recorded one".to_owned(),
+                whole: true,
+            });
+        }
+        Ok(())
+    }
+
+    fn begin(&self, index: u32) -> Result<OpenObject, Fault> {
+        let length = Length::Exactly(self.chain.objects()[index as usize].length);
+        match self.chain.open(self.store, index as usize, length) {
+            Ok(plain) => Ok(OpenObject {
+                index,
+                position: 0,
+                plain: Box::new(plain),
+                md5: Md5::new(),
+            }),
+            Err(EngineError::Store(
+                StoreError::NoSuchObject { .. } | StoreError::NoSuchContainer { .. },
+            )) => Err(Fault::Damage {
+                why: "it is not on the backup target".to_owned(),
+                whole: false,
+            }),
+            Err(error) => Err(Fault::Engine(error)),
+        }
+    }
+
+    fn fill(&mut self, open: &mut OpenObject, buffer: &mut [u8]) -> Result<(), Fault> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let got = match open.plain.read(&mut buffer[filled..]) {
+                Ok(0) => {
+                    return Err(Fault::Damage {
+                        why: format!("it ends after {} bytes", open.position),
+                        whole: false,
+                    });
+                }
+                Ok(got) => got,
+                Err(error) => {
+                    return Err(match DecodeError::of(&error) {
+                        Some(damage) => Fault::Damage {
+                            why: damage.to_string(),
+                            whole: false,
+                        },
+                        None => Fault::Engine(self.chain.unreadable(open.index as usize, error)),
+                    });
+                }
+            };
+            open.md5.update(&buffer[filled..filled + got]);
+            filled += got;
+            open.position += got as u64;
+            self.decoded_bytes += got as u64;
+        }
+        Ok(())
+    }
+}

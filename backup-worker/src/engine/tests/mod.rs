@@ -1,0 +1,6 @@
+//! The engine as a whole: what goes in comes out again.
+
+mod damage;
+mod history;
+mod shapes;
+mod stops;

@@ -1,0 +1,180 @@
+//! An engine that is stopped, at every place where it can be.
+
+use std::sync::Arc;
+
+use common::domain::Compression;
+
+use crate::engine::testing::{
+    MemoryTarget, MemoryVolume, Shape, TestMonitor, World, noise, scratch_place, stored,
+};
+use crate::engine::{EngineError, Stop, find_closed};
+use crate::format::segment::longest_chain;
+
+fn volume() -> MemoryVolume {
+    let mut volume = MemoryVolume::new(70_000);
+    volume.write(0, &noise(1, 30_000));
+    volume.write(40_000, &noise(2, 30_000));
+    volume
+}
+
+#[test]
+fn a_backup_stopped_anywhere_has_sealed_what_it_told_and_little_more() {
+    let volume = volume();
+    let shape = Shape::small(Compression::Lz4);
+    let mut stops = 0;
+    for call in 0.. {
+        let world = World::new();
+        let sheet = world.sheet(None, shape);
+        let monitor = TestMonitor::stopping_at(call, Stop::Draining);
+        match world.seal(&volume, &sheet, &monitor) {
+            Ok(_) => break,
+            Err(error) => assert!(
+                matches!(error, EngineError::Stopped(Stop::Draining)),
+                "{error}"
+            ),
+        }
+        stops += 1;
+        let names = &sheet.names;
+        let scratch = names.scratch.as_deref().unwrap();
+        let chain = longest_chain(&*world.store, &names.container, scratch).unwrap();
+        assert_eq!(
+            chain.end,
+            monitor.mark(),
+            "the mark is what the segments cover"
+        );
+        // Every object under its final name is in a segment: only parts are left over.
+        let objects = world
+            .store
+            .names(names.container.as_str(), names.prefix.as_str());
+        assert_eq!(objects.len() as u64, chain.objects);
+        let parts = world
+            .store
+            .names(&scratch_place(&names.container, scratch), "part-g1-")
+            .len();
+        assert!(
+            parts <= 4 + 4 + 2 + 2,
+            "{parts} parts: a batch, and what is in flight"
+        );
+        // Closing it is refused: there is a gap.
+        let error = world
+            .close(&volume, &sheet, &TestMonitor::new())
+            .unwrap_err();
+        assert!(matches!(error, EngineError::Gap { .. }), "{error}");
+        assert_eq!(find_closed(&*world.store, &stored(&sheet)).unwrap(), None);
+    }
+    assert!(
+        stops > 18,
+        "{stops} places to stop at: each chunk and each seal"
+    );
+}
+
+#[test]
+fn closing_stopped_anywhere_is_done_by_the_next_one() {
+    let volume = volume();
+    let shape = Shape::small(Compression::Zstd);
+    let mut stops = 0;
+    for call in 0.. {
+        let world = World::new();
+        let sheet = world.sheet(None, shape);
+        world.seal(&volume, &sheet, &TestMonitor::new()).unwrap();
+        let stopped = world.close(
+            &volume,
+            &sheet,
+            &TestMonitor::stopping_at(call, Stop::Fenced),
+        );
+        if stopped.is_ok() {
+            break;
+        }
+        stops += 1;
+        let closed = world.close(&volume, &sheet, &TestMonitor::new()).unwrap();
+        assert!(!closed.already);
+        let again = world.close(&volume, &sheet, &TestMonitor::new()).unwrap();
+        assert!(again.already);
+        assert_eq!(again.object_count, closed.object_count);
+        world.assert_restores(&[&sheet], volume.bytes());
+    }
+    assert!(stops > 2);
+}
+
+#[test]
+fn closing_removes_strays_and_misses_what_is_gone() {
+    let world = World::new();
+    let volume = volume();
+    let sheet = world.sheet(None, Shape::small(Compression::Lz4));
+    let sealed = world.seal(&volume, &sheet, &TestMonitor::new()).unwrap();
+    let (container, prefix) = (sheet.names.container.as_str(), &sheet.names.prefix);
+    let strays = [
+        prefix.object(sealed.object_count + 1),
+        format!("{prefix}.tmp"),
+        format!("{prefix}-1"),
+    ];
+    for stray in &strays {
+        world.store.put(container, stray, vec![1]);
+    }
+    let kept = world.store.get(container, &prefix.object(3)).unwrap();
+    world.store.delete(container, &prefix.object(3));
+    let monitor = TestMonitor::new();
+    let error = world.close(&volume, &sheet, &monitor).unwrap_err();
+    assert!(matches!(error, EngineError::Gap { .. }), "{error}");
+    world.store.put(container, &prefix.object(3), kept);
+    world.close(&volume, &sheet, &monitor).unwrap();
+    for stray in &strays {
+        assert_eq!(world.store.get(container, stray), None);
+    }
+    world.assert_restores(&[&sheet], volume.bytes());
+}
+
+#[test]
+fn a_segment_that_is_damaged_is_a_gap() {
+    let world = World::new();
+    let volume = volume();
+    let sheet = world.sheet(None, Shape::small(Compression::Lz4));
+    world.seal(&volume, &sheet, &TestMonitor::new()).unwrap();
+    let place = scratch_place(
+        &sheet.names.container,
+        sheet.names.scratch.as_deref().unwrap(),
+    );
+    let name = &world.store.names(&place, "segment-")[1];
+    let mut bytes = world.store.get(&place, name).unwrap();
+    bytes[90] ^= 1;
+    world.store.put(&place, name, bytes);
+    let error = world
+        .close(&volume, &sheet, &TestMonitor::new())
+        .unwrap_err();
+    assert!(matches!(error, EngineError::Gap { .. }), "{error}");
+}
+
+#[test]
+fn a_restore_stopped_anywhere_goes_on_from_its_mark() {
+    let world = World::new();
+    let mut volume = volume();
+    let shape = Shape::small(Compression::Zlib);
+    let full = world.backup(&volume, None, shape);
+    volume.write(20_000, &noise(3, 5000));
+    let incremental = world.backup(&volume, Some(&full), shape);
+    let chain = [stored(&incremental), stored(&full)];
+    let mut stops = 0;
+    for call in 0.. {
+        let target = MemoryTarget::filled(volume.bytes().len(), 0xff);
+        let first = TestMonitor::stopping_at(call, Stop::Fenced);
+        if world
+            .restore_from(&chain, &target, false, 0, &first)
+            .is_ok()
+        {
+            break;
+        }
+        stops += 1;
+        let mark = usize::try_from(first.mark()).unwrap();
+        assert_eq!(
+            target.bytes()[..mark],
+            volume.bytes()[..mark],
+            "what is told is there"
+        );
+        let second: Arc<TestMonitor> = TestMonitor::new();
+        world
+            .restore_from(&chain, &target, false, first.mark(), &second)
+            .unwrap();
+        assert_eq!(target.bytes(), volume.bytes());
+    }
+    assert!(stops >= 2);
+}
