@@ -129,7 +129,6 @@ async fn run(command: Command) -> Result<()> {
             settings,
             machine,
         } => {
-            machine.ensure(vec![]).await?;
             let options = Options {
                 dir,
                 workers,
@@ -137,7 +136,7 @@ async fn run(command: Command) -> Result<()> {
                 settings,
                 broker: machine.broker(),
             };
-            up(options).await
+            up(options, machine).await
         }
         Command::Down { dir } => {
             for (name, how) in stack::down(&dir).await? {
@@ -147,24 +146,27 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Check => check::run().await,
         Command::Test { quick, machine } => {
+            test::introduce(&machine.broker());
             machine.ensure(vec![Need::Ext4Tools]).await?;
             test::run(machine.broker(), quick).await
         }
     }
 }
 
-async fn up(options: Options) -> Result<()> {
-    let own_broker = options.broker == Broker::Private;
+async fn up(options: Options, machine: Machine) -> Result<()> {
     say::line(format_args!(
-        "Starting {}an api-service and {} backup-worker(s), on loopback, with their files in {}.",
-        if own_broker {
-            "a private RabbitMQ node, "
-        } else {
-            ""
-        },
-        options.workers,
+        "This builds and starts in the background, with files in {}:",
         options.dir.display()
     ));
+    if options.broker == Broker::Private {
+        say::line("  a private RabbitMQ node, on loopback");
+    }
+    match options.listen {
+        Some(address) => say::line(format_args!("  an api-service, on {address}")),
+        None => say::line("  an api-service, on loopback"),
+    }
+    say::line(format_args!("  backup-workers: {}", options.workers));
+    machine.ensure(vec![]).await?;
     let binaries = build::build_services().await?;
     let mut stack = Stack::up(options, binaries).await?;
     stack.live_on();

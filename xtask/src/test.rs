@@ -31,15 +31,19 @@ const SLOW: [&str; 5] = [
     "strike::",
 ];
 
+/// Says what the tests will do to this machine, before anything is done.
+pub fn introduce(broker: &Broker) {
+    say::line("This builds the workspace, checks it, and runs its tests against a broker.");
+    if *broker == Broker::Private {
+        say::line("For that a private RabbitMQ node is started on loopback, and ended again.");
+    }
+}
+
 /// Runs it all.
 ///
 /// # Errors
 /// When a stage fails; the rest is not run.
 pub async fn run(broker: Broker, quick: bool) -> Result<()> {
-    say::line("This builds the workspace, checks it, and runs its tests against a broker.");
-    if broker == Broker::Private {
-        say::line("For that a private RabbitMQ node is started on loopback, and ended again.");
-    }
     let mut plan = vec!["build", "format", "lints", "documentation"];
     plan.extend(["dependencies", "broker", "tests", "doc tests"]);
     if !quick {
