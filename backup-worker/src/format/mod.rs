@@ -26,6 +26,8 @@ mod json;
 pub mod metadata;
 pub mod segment;
 pub mod sha256file;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use time::{parse_python_time, python_time};
