@@ -7,6 +7,8 @@
 //! never leads out of the target's root. A target whose marker is not the expected one is never
 //! written to.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod posix;
 
 use std::fmt::Debug;

@@ -18,7 +18,7 @@ fn volume_like(length: usize, seed: u64) -> Vec<u8> {
             0 => bytes.resize(bytes.len() + run, 0),
             1 => bytes.extend((0..run).map(|at| b"block storage "[at % 14])),
             _ => bytes
-                .extend((0..run as u64).map(|at| (state.wrapping_mul(at * at + 1) >> 40) as u8)),
+                .extend((0..run as u64).map(|at| state.wrapping_mul(at * at + 1).to_le_bytes()[5])),
         }
     }
     bytes.truncate(length);

@@ -12,6 +12,8 @@
 mod container;
 mod marker;
 mod root;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
