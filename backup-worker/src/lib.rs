@@ -1,6 +1,261 @@
 //! The backup worker: takes jobs from the broker and moves volume data.
+//!
+//! ```text
+//! consumer ──► jobs ──► engine ──► store, volume: traits; one file per driver
+//!     └──────► lease      └──► format: reads and writes the stored format
+//! ```
+//!
+//! * A worker keeps nothing: whatever must outlive it is on the target, or with the state owner,
+//!   which it asks through its lease.
+//! * Network and timers live on the runtime; each job has a thread of its own, with straight blocking
+//!   code, and the engine's threads below it.
+//! * It never decides who may do what, and never deletes what it was not told to.
 
+mod consumer;
 pub mod engine;
+mod environment;
 pub mod format;
+mod health;
+mod jobs;
+mod lease;
+mod presence;
+mod progress;
+mod running;
 pub mod store;
 pub mod volume;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::broker::{BrokerError, Link, Publisher, RpcClient};
+use common::config::{BackupDriver, Settings, VolumeBackendDriver};
+use common::domain::{Incarnation, SystemClock, Token, WorkerName};
+use futures_util::{Stream, StreamExt};
+use tokio_util::task::TaskTracker;
+
+use engine::EngineLimits;
+use environment::{Environment, Stopping};
+use lease::BootClock;
+use running::Running;
+use store::BackupStore;
+use store::posix::PosixStore;
+use volume::{FileVolumes, VolumeDriver};
+
+/// How long jobs that were told to stop may take to give their leases back.
+const RELEASE_GRACE: Duration = Duration::from_secs(10);
+/// How long the rest of the process may take to end.
+const END_GRACE: Duration = Duration::from_secs(5);
+
+/// Why a worker could not work.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A broker that refuses us for good.
+    #[error("use the broker")]
+    Broker(#[source] BrokerError),
+    /// The address for probes cannot be had.
+    #[error("listen on {address}")]
+    Listen {
+        /// `worker.listen`.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Works until the first item of `signals`, then drains; at the second, jobs are released at once.
+///
+/// # Errors
+/// When the broker refuses this worker for good, or the address for probes cannot be had.
+pub async fn run(
+    settings: Settings,
+    signals: impl Stream<Item = &'static str>,
+) -> Result<(), RunError> {
+    let tracker = TaskTracker::new();
+    let stopping = Stopping::new();
+    let worker = WorkerName::from(settings.worker.name.as_str());
+    let link = |role: &str| {
+        let name = format!("backup-worker/{worker}/{role}");
+        Link::start(&settings.amqp, name, &tracker, stopping.end.clone())
+    };
+    // Two links: the broker stops reading from one that publishes while it is short of memory.
+    let (consuming, publishing) = (link("consume"), link("publish"));
+    let env = Arc::new(environment(
+        &settings,
+        worker.clone(),
+        &publishing,
+        &tracker,
+        &stopping,
+    ));
+    if let Some(address) = settings.worker.listen {
+        serve_probes(&env, address, [consuming.clone(), publishing.clone()]).await?;
+    }
+    tracing::info!(
+        worker = %worker,
+        incarnation = %env.incarnation,
+        zone = %env.zone,
+        slots = env.slots,
+        "the worker starts"
+    );
+    tracker.spawn(presence::show(Arc::clone(&env)));
+    let consumer = tracker.spawn(consumer::consume_jobs(Arc::clone(&env), consuming.clone()));
+
+    let mut signals = std::pin::pin!(signals);
+    let refused = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "no more jobs are taken");
+            None
+        }
+        error = consuming.failed() => Some(error),
+        error = publishing.failed() => Some(error),
+    };
+    stopping.drain.cancel();
+    if refused.is_none() {
+        let _ = consumer.await;
+        let timeout = settings.worker.drain_timeout;
+        drain(&env, timeout, signals.next()).await;
+        let _ = tokio::time::timeout(END_GRACE, presence::say_goodbye(&env)).await;
+    }
+    stopping.halt.cancel();
+    stopping.abandon.cancel();
+    stopping.end.cancel();
+    tracker.close();
+    if tokio::time::timeout(END_GRACE, tracker.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some tasks did not end; their leases will");
+    }
+    tracing::info!(worker = %worker, "the worker ended");
+    refused.map_or(Ok(()), |error| Err(RunError::Broker(error)))
+}
+
+/// Lets jobs go on for a while, then has them give their leases back.
+async fn drain(
+    env: &Environment,
+    timeout: Duration,
+    second_signal: impl Future<Output = Option<&'static str>>,
+) {
+    let running = env.running.jobs().len();
+    tracing::info!(
+        running,
+        timeout_seconds = timeout.as_secs(),
+        "waiting for running jobs"
+    );
+    tokio::select! {
+        () = env.running.all_ended() => return,
+        () = tokio::time::sleep(timeout) => {}
+        Some(signal) = second_signal => tracing::info!(signal, "not waiting any longer"),
+    }
+    env.stopping.halt.cancel();
+    if tokio::time::timeout(RELEASE_GRACE, env.running.all_ended())
+        .await
+        .is_ok()
+    {
+        return;
+    }
+    env.stopping.abandon.cancel();
+    let _ = tokio::time::timeout(END_GRACE, env.running.all_ended()).await;
+}
+
+/// Builds what jobs share. The only place that names a concrete driver.
+fn environment(
+    settings: &Settings,
+    worker: WorkerName,
+    publishing: &Link,
+    tracker: &TaskTracker,
+    stopping: &Stopping,
+) -> Environment {
+    let volumes: BTreeMap<Token, Arc<dyn VolumeDriver>> = settings
+        .volume_backends
+        .iter()
+        .map(|(name, backend)| {
+            let driver: Arc<dyn VolumeDriver> = match backend.driver {
+                VolumeBackendDriver::File => Arc::new(FileVolumes::new(&backend.path)),
+            };
+            (name.clone(), driver)
+        })
+        .collect();
+    let store: Arc<dyn BackupStore> = match settings.backup.driver {
+        BackupDriver::Posix => Arc::new(PosixStore::new(
+            &settings.backup.path,
+            settings.backup.target_id,
+        )),
+    };
+    let threads = match settings.worker.engine_threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => usize::try_from(threads).unwrap_or(usize::MAX),
+    };
+    Environment {
+        worker,
+        incarnation: Incarnation::new(),
+        zone: settings.worker.zone.clone(),
+        slots: settings.worker.slots,
+        volumes,
+        target: settings.backup.target.clone(),
+        store,
+        limits: EngineLimits {
+            threads,
+            seal_size_bytes: settings.worker.seal_size.as_u64(),
+            seal_after: settings.worker.seal_after,
+        },
+        stop_margin: settings.jobs.stop_margin(),
+        claim_patience: settings.jobs.lease,
+        heartbeat: settings.worker.heartbeat,
+        rpc: RpcClient::new(publishing.clone(), tracker.clone()),
+        publisher: Arc::new(Publisher::new(publishing.clone())),
+        clock: Arc::new(SystemClock),
+        boot_clock: BootClock::of_machine(),
+        running: Running::new(settings.worker.slots),
+        stopping: stopping.clone(),
+        tracker: tracker.clone(),
+    }
+}
+
+async fn serve_probes(
+    env: &Environment,
+    address: SocketAddr,
+    links: [Link; 2],
+) -> Result<(), RunError> {
+    let failed = |source| RunError::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    tracing::info!("probes on http://{bound}");
+    let end = env.stopping.end.clone();
+    let serve = axum::serve(listener, health::router(links))
+        .with_graceful_shutdown(async move { end.cancelled().await });
+    env.tracker.spawn(async move {
+        if let Err(error) = serve.await {
+            tracing::error!(error = %error, "probes are not answered any more");
+        }
+    });
+    Ok(())
+}
+
+/// Why a target could not be prepared.
+#[derive(Debug, thiserror::Error)]
+#[error("prepare the backup target at {}", path.display())]
+pub struct InitError {
+    path: PathBuf,
+    source: store::StoreError,
+}
+
+/// Prepares the configured backup target, once; its id.
+///
+/// # Errors
+/// When the directory cannot be made or marked.
+pub fn init_target(settings: &Settings) -> Result<uuid::Uuid, InitError> {
+    match settings.backup.driver {
+        BackupDriver::Posix => {
+            let path = &settings.backup.path;
+            store::posix::init_target(path).map_err(|source| InitError {
+                path: path.clone(),
+                source,
+            })
+        }
+    }
+}

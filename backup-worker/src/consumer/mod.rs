@@ -1,0 +1,363 @@
+//! Takes jobs from the queues: claims, acknowledges, and only then works.
+//!
+//! ```text
+//!           slot free? ── no ──► no consumer: other workers see the message
+//!               │ yes
+//! message ──► take slot ──► claim ──► durable answer? ──► stop consuming if that was the last slot
+//!                              │ none                     ──► acknowledge ──► job's own thread
+//!                              ▼
+//!              stop consuming, give the message back once, wait for the state owner
+//! ```
+//!
+//! A message is unacknowledged for as long as a claim takes. One that cannot be read is parked with a
+//! reason. Whatever ends the stream of messages, the session is built again on a new channel.
+
+mod dispatch;
+mod lane;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::broker::{AskError, BrokerError, Incoming, Link, topology};
+use common::domain::{ClaimId, JobId, JobKind, QueueKey};
+use common::messages::jobs::{JobMessage, SCHEMA};
+use common::messages::rpc::{Claim, Claimed, Fence, Renew};
+use common::retry::Backoff;
+use common::telemetry::error_chain;
+use lapin::Channel;
+use uuid::Uuid;
+
+use crate::environment::Environment;
+use crate::running::{Lane, Slot};
+use lane::LaneConsumers;
+
+const AGAIN_FIRST: Duration = Duration::from_millis(200);
+const AGAIN_LONGEST: Duration = Duration::from_secs(15);
+/// A claim that is under way when the worker begins to stop may take this much longer.
+const LAST_CLAIM: Duration = Duration::from_secs(3);
+
+/// The queues this worker takes jobs from.
+fn queues(env: &Environment, lane: Lane) -> Vec<QueueKey> {
+    let key = |kind, backend: &common::domain::Token| QueueKey {
+        kind,
+        zone: env.zone.clone(),
+        backend: backend.clone(),
+    };
+    let for_volumes: &[JobKind] = match lane {
+        Lane::Restores => &[JobKind::Restore],
+        Lane::Others => &[JobKind::Backup, JobKind::Volume, JobKind::Clean],
+    };
+    let mut keys: Vec<QueueKey> = env
+        .volumes
+        .keys()
+        .flat_map(|backend| for_volumes.iter().map(move |kind| key(*kind, backend)))
+        .collect();
+    if lane == Lane::Others {
+        for kind in [JobKind::Delete, JobKind::Clean] {
+            let key = key(kind, &env.target);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
+    keys
+}
+
+/// Why a session on one channel is over.
+enum SessionEnd {
+    /// The worker takes no more jobs.
+    Drained,
+    /// Channel or connection are gone.
+    Broken,
+    /// The state owner did not answer a claim.
+    OwnerDown,
+}
+
+/// Consumes until the worker drains.
+pub(crate) async fn consume_jobs(env: Arc<Environment>, link: Link) {
+    let drain = env.stopping.drain.clone();
+    let mut backoff = Backoff::new(AGAIN_FIRST, AGAIN_LONGEST);
+    while !drain.is_cancelled() {
+        let Some(opened) = drain.run_until_cancelled(open(&env, &link)).await else {
+            return;
+        };
+        let end = match opened {
+            Ok(session) => {
+                backoff.reset();
+                session.run().await
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = error_chain(&error),
+                    "job queues cannot be consumed yet"
+                );
+                SessionEnd::Broken
+            }
+        };
+        match end {
+            SessionEnd::Drained => return,
+            SessionEnd::Broken => {
+                backoff.pause(&drain).await;
+            }
+            SessionEnd::OwnerDown => {
+                tracing::warn!("the state owner does not answer; no jobs are taken until it does");
+                if drain
+                    .run_until_cancelled(owner_answers(&env))
+                    .await
+                    .is_some()
+                {
+                    tracing::info!("the state owner answers again");
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the state owner: asks to renew a lease that nobody has, which is answered `fenced`.
+async fn owner_answers(env: &Environment) {
+    let nobody = Fence {
+        job_id: JobId::from(Uuid::nil()),
+        generation: 0,
+        claim_id: ClaimId::from(Uuid::nil()),
+    };
+    let probe = Renew {
+        fence: nobody,
+        mark: 0,
+    };
+    if let Err(error) = env.rpc.ask(probe, &env.stopping.drain).await {
+        tracing::warn!(
+            error = error_chain(&error),
+            "the state owner cannot be asked"
+        );
+        tokio::time::sleep(AGAIN_LONGEST).await;
+    }
+}
+
+async fn open(env: &Arc<Environment>, link: &Link) -> Result<Session, BrokerError> {
+    let channel = link.channel().await?;
+    let restores = queues(env, Lane::Restores);
+    let others = queues(env, Lane::Others);
+    for key in restores.iter().chain(&others) {
+        topology::declare_job_queue(&channel, key).await?;
+    }
+    Ok(Session {
+        env: Arc::clone(env),
+        restores: LaneConsumers::new(restores),
+        others: LaneConsumers::new(others),
+        channel,
+    })
+}
+
+/// Consumers on one channel.
+struct Session {
+    env: Arc<Environment>,
+    channel: Channel,
+    restores: LaneConsumers,
+    others: LaneConsumers,
+}
+
+/// What a session waits for.
+enum Happened {
+    Message(Lane, Box<Incoming>),
+    /// Slots or the set of queues worth consuming changed.
+    LookAgain,
+    Drain,
+    Broken,
+}
+
+impl Session {
+    async fn run(mut self) -> SessionEnd {
+        let drain = self.env.stopping.drain.clone();
+        let mut given_back = self.env.running.given_back();
+        loop {
+            given_back.mark_unchanged();
+            if let Err(error) = self.fit_to_slots().await {
+                tracing::debug!(error = error_chain(&error), "the channel is of no more use");
+                return SessionEnd::Broken;
+            }
+            let happened = tokio::select! {
+                biased;
+                () = drain.cancelled() => Happened::Drain,
+                message = self.restores.next() => from_lane(Lane::Restores, message),
+                message = self.others.next() => from_lane(Lane::Others, message),
+                _ = given_back.changed() => Happened::LookAgain,
+            };
+            match happened {
+                Happened::Drain => {
+                    self.stop_all().await;
+                    return SessionEnd::Drained;
+                }
+                Happened::Broken => return SessionEnd::Broken,
+                Happened::LookAgain => {}
+                Happened::Message(lane, message) => {
+                    if let Some(end) = self.take(lane, *message).await {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Consumes where there are free slots, and nowhere else.
+    async fn fit_to_slots(&mut self) -> Result<(), BrokerError> {
+        let running = &self.env.running;
+        self.restores
+            .fit(&self.channel, running.free(Lane::Restores))
+            .await?;
+        self.others
+            .fit(&self.channel, running.free(Lane::Others))
+            .await
+    }
+
+    async fn stop_all(&mut self) {
+        for lane in [&mut self.restores, &mut self.others] {
+            if let Err(error) = lane.stop().await {
+                tracing::debug!(error = error_chain(&error), "the channel is of no more use");
+            }
+        }
+    }
+
+    /// Takes one message. `Some` when the session is over.
+    async fn take(&mut self, lane: Lane, message: Incoming) -> Option<SessionEnd> {
+        let Some(slot) = self.env.running.take(lane) else {
+            message.requeue().await; // the other lane was faster
+            return None;
+        };
+        let job = match read(&message) {
+            Ok(job) => job,
+            Err((code, reason)) => {
+                tracing::error!(code, reason, "a message is no job; it is parked");
+                if let Err(error) = message.park(&self.env.publisher, code, &reason).await {
+                    tracing::error!(error = error_chain(&error), "the message was not parked");
+                }
+                return None;
+            }
+        };
+        let claim = Claim {
+            job_id: job.job_id,
+            claim_id: ClaimId::new(),
+            worker: self.env.worker.clone(),
+            incarnation: self.env.incarnation,
+        };
+        let asked_at = self.env.boot_clock.now();
+        match self.ask(claim.clone()).await {
+            Ok(answer) => self.answered(slot, &message, claim, asked_at, answer).await,
+            Err(AskError::Malformed(why)) => {
+                // Two versions that do not understand each other: nothing is wrong with the job.
+                tracing::error!(job.id = %job.job_id, why, "a claim was not understood");
+                self.stop_all().await;
+                message.requeue().await;
+                Some(SessionEnd::Broken)
+            }
+            Err(error) => {
+                let error = error_chain(&error);
+                tracing::warn!(job.id = %job.job_id, error, "a claim was not answered");
+                self.stop_all().await;
+                message.requeue().await;
+                Some(SessionEnd::OwnerDown)
+            }
+        }
+    }
+
+    /// Claims; gives up after a while, and sooner when the worker is stopping.
+    async fn ask(&self, claim: Claim) -> Result<Claimed, AskError> {
+        let asking = self.env.rpc.ask_within(claim, self.env.claim_patience);
+        let stopping = async {
+            self.env.stopping.drain.cancelled().await;
+            tokio::time::sleep(LAST_CLAIM).await;
+        };
+        tokio::select! {
+            biased;
+            answer = asking => answer,
+            () = stopping => Err(AskError::GivenUp),
+        }
+    }
+
+    /// The answer is durable: from now on the state owner answers for the job.
+    async fn answered(
+        &mut self,
+        slot: Slot,
+        message: &Incoming,
+        claim: Claim,
+        asked_at: Duration,
+        answer: Claimed,
+    ) -> Option<SessionEnd> {
+        let job_id = claim.job_id;
+        let grant = match answer {
+            Claimed::Granted(grant) => grant,
+            Claimed::Duplicate | Claimed::Busy | Claimed::Cancelled => {
+                tracing::debug!(job.id = %job_id, "nothing to do for this message");
+                drop(slot);
+                message.ack().await;
+                return None;
+            }
+            Claimed::Rejected { code, message: why } => {
+                tracing::warn!(job.id = %job_id, code, why, "a publisher's request was rejected");
+                drop(slot);
+                message.ack().await;
+                return None;
+            }
+        };
+        // Before the acknowledgement, so that the broker sends no message into a full worker.
+        let fitted = self.fit_to_slots().await;
+        message.ack().await;
+        dispatch::start(&self.env, slot, claim, asked_at, *grant);
+        fitted.err().map(|_| SessionEnd::Broken)
+    }
+}
+
+fn from_lane(lane: Lane, message: lane::Next) -> Happened {
+    match message {
+        lane::Next::Message(message) => Happened::Message(lane, message),
+        lane::Next::LookAgain => Happened::LookAgain,
+        lane::Next::Broken => Happened::Broken,
+    }
+}
+
+/// The job a message names, or why it names none.
+fn read(message: &Incoming) -> Result<JobMessage, (&'static str, String)> {
+    parse(message.body())
+}
+
+fn parse(body: &[u8]) -> Result<JobMessage, (&'static str, String)> {
+    let unreadable = |error: serde_json::Error| ("unreadable", error.to_string());
+    let value: serde_json::Value = serde_json::from_slice(body).map_err(unreadable)?;
+    match value.get("schema").and_then(serde_json::Value::as_str) {
+        Some(SCHEMA) => serde_json::from_value(value).map_err(unreadable),
+        Some(other) => Err((
+            "unsupported_schema",
+            format!("the schema is `{other}`, and this worker reads `{SCHEMA}`"),
+        )),
+        None => Err(("unreadable", "it has no `schema`".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_no_job_of_ours_says_why() {
+        for (body, code) in [
+            (&b""[..], "unreadable"),
+            (b"\xff\xfe", "unreadable"),
+            (b"[]", "unreadable"),
+            (br#"{"job_id": "x"}"#, "unreadable"),
+            (
+                br#"{"schema": "emberkeep.job.v1", "job_id": 7}"#,
+                "unreadable",
+            ),
+            (br#"{"schema": "emberkeep.job.v9"}"#, "unsupported_schema"),
+        ] {
+            assert_eq!(parse(body).unwrap_err().0, code);
+        }
+    }
+
+    #[test]
+    fn fields_that_a_newer_publisher_adds_are_passed_over() {
+        let job = JobMessage::new(JobId::new(), JobKind::Backup);
+        let mut value = serde_json::to_value(&job).unwrap();
+        value["priority"] = serde_json::json!(3);
+        assert_eq!(parse(value.to_string().as_bytes()), Ok(job));
+    }
+}

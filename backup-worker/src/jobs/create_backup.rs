@@ -1,0 +1,306 @@
+//! A backup is made: the steps 3 to 10 and E of *Create*.
+//!
+//! ```text
+//!  3 closed on the target? ───────────────────────────────────────────► 9 ──► 10
+//!    committed? ──────────────────────────────────────────────► 8 ──► 9 ──► 10
+//!  4 freeze ● frozen ──► 5, 6 engine ● segments ──► 7 commit ● ──► 8 close ● ──► 9 ──► 10 finish ●
+//!    │ another's data, volume changed          │ cancel, lasting error, give up
+//!    ▼                                         ▼
+//!  restart ● a new attempt, from 3          E fail ● ──► everything of the attempt removed ──► finish ●
+//! ```
+//!
+//! Data of an earlier execution is not gone on with in this version: an attempt that was frozen or
+//! has a mark is abandoned, and a new one begins. A committed one is only finished.
+
+use std::sync::Arc;
+
+use common::messages::rpc::{Committed, FailCause, Failed, Outcome, Restarted};
+use common::messages::sheet::{BackupSheet, Frozen, Sheet, StoredBackup, WorkTotals};
+use jiff::Timestamp;
+
+use super::halt::{Halt, Suspended, Trouble};
+use super::{Done, Job, erase};
+use crate::engine::{self, BackupTask, CloseTask, EngineError, Monitor};
+use crate::format::{codec, segment};
+use crate::lease::LeaseError;
+use crate::store::StoreError;
+use crate::volume::{FrozenVolume, VolumeError};
+
+const CANCELLED: &str = "Cancelled by its owner.";
+
+/// Where the straight way through the story is left.
+enum Detour {
+    /// Left for a later execution.
+    Suspended(Suspended),
+    /// This attempt's data is given up; a new attempt begins.
+    Restart(String),
+    /// The backup ends without data: step E.
+    End(FailCause, String),
+    /// The attempt turned out to be committed: only finishing is left.
+    Finish,
+}
+
+impl<E: Into<Halt>> From<E> for Detour {
+    fn from(error: E) -> Self {
+        match error.into() {
+            Halt::Suspended(suspended) => Self::Suspended(suspended),
+            Halt::Cancelled => Self::End(FailCause::Cancelled, CANCELLED.to_owned()),
+            Halt::Lasting(trouble) => {
+                trouble.log("the backup fails");
+                Self::End(FailCause::Lasting, trouble.sentence)
+            }
+        }
+    }
+}
+
+/// Makes the backup, attempt after attempt, until it is settled or has to be left.
+pub(super) fn run(job: &Job, mut sheet: BackupSheet) -> Result<Done, Suspended> {
+    let mut way = match &job.give_up {
+        Some(reason) if !sheet.committed => Err(Detour::End(FailCause::GiveUp, reason.clone())),
+        _ => make(job, &sheet),
+    };
+    loop {
+        way = match way {
+            Ok(done) => return Ok(done),
+            Err(Detour::Suspended(suspended)) => return Err(suspended),
+            Err(Detour::Finish) => {
+                sheet.committed = true;
+                make(job, &sheet)
+            }
+            Err(Detour::End(cause, reason)) => end(job, &sheet, cause, reason),
+            Err(Detour::Restart(why)) => {
+                tracing::info!(attempt = sheet.names.number, why, "a new attempt begins");
+                match job.lease.restart(sheet.names.number, why)? {
+                    Restarted::Attempt(next) => match *next {
+                        Sheet::Backup(next) => {
+                            sheet = *next;
+                            make(job, &sheet)
+                        }
+                        other => Err(Detour::End(
+                            FailCause::Lasting,
+                            format!(
+                                "A new attempt came with the sheet of a {} job.",
+                                other.kind()
+                            ),
+                        )),
+                    },
+                    Restarted::Exhausted { reason } => Err(Detour::End(FailCause::Lasting, reason)),
+                    Restarted::Committed => Err(Detour::Finish),
+                    Restarted::Fenced => return Err(Suspended::Fenced),
+                }
+            }
+        };
+    }
+}
+
+/// One attempt, straight on.
+fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
+    // 3. The target knows best: who closed the backup may not have lived to tell.
+    let stored = StoredBackup {
+        backup_id: sheet.backup_id,
+        container: sheet.names.container.clone(),
+        prefix: sheet.names.prefix.clone(),
+    };
+    if let Some(closed) = engine::find_closed(&*job.env.store, &stored)? {
+        job.lease.passed_the_gate();
+        let totals = WorkTotals::default();
+        return settle(job, sheet, closed.object_count, taken_at(sheet), totals);
+    }
+    if sheet.committed {
+        return close_committed(job, sheet);
+    }
+
+    // 4. An attempt that another execution began is not gone on with.
+    if sheet.frozen.is_some() || sheet.mark > 0 {
+        let why = "its data was begun by an earlier execution".to_owned();
+        return Err(Detour::Restart(why));
+    }
+    job.lease.keep_going()?;
+    job.lease.phase("snapshot");
+    let (source, frozen) = freeze(job, sheet)?;
+
+    // 5, 6. Batch after batch: objects, then their segment ●.
+    job.lease.phase("transfer");
+    let sealed = engine::backup(&BackupTask {
+        sheet,
+        generation: job.generation,
+        source: Arc::clone(&source),
+        store: Arc::clone(&job.env.store),
+        limits: job.env.limits,
+        monitor: Arc::new(job.lease.clone()),
+    })
+    .map_err(unless_changed)?;
+    source
+        .check_unchanged()
+        .map_err(|error| unless_changed(error.into()))?;
+
+    // 7. From here there is no cancel and no restart.
+    job.lease.phase("finishing");
+    match job.lease.commit(sheet.names.number)? {
+        Committed::Passed => job.lease.passed_the_gate(),
+        Committed::Cancelled => {
+            return Err(Detour::End(FailCause::Cancelled, CANCELLED.to_owned()));
+        }
+        Committed::Fenced => return Err(Detour::Suspended(Suspended::Fenced)),
+    }
+
+    // 8.
+    let object_count = close(job, sheet, source.size_bytes(), frozen.taken_at)?;
+    settle(job, sheet, object_count, frozen.taken_at, sealed.totals)
+}
+
+/// Step 4: the volume stands still, and the state owner knows which view of it this is.
+fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Frozen), Detour> {
+    let Some(snapshot) = &sheet.names.snapshot else {
+        let sentence = "The attempt has no name for its snapshot.";
+        return Err(Detour::End(FailCause::Lasting, sentence.to_owned()));
+    };
+    let driver = job.driver(&sheet.volume.backend)?;
+    let source: Arc<dyn FrozenVolume> = driver
+        .freeze(&sheet.volume, snapshot, job.generation, sheet.in_use)?
+        .into();
+    let seen = Frozen {
+        identity: source.identity().to_owned(),
+        taken_at: job.env.clock.now(),
+        codec_fingerprint: codec::fingerprint(),
+    };
+    let first = job.lease.frozen(sheet.names.number, seen.clone())?;
+    if first.identity != seen.identity {
+        return Err(Detour::Restart(
+            "another view of the volume was frozen first".to_owned(),
+        ));
+    }
+    if first.codec_fingerprint != seen.codec_fingerprint {
+        return Err(Detour::Restart("it was begun with other codecs".to_owned()));
+    }
+    Ok((source, first))
+}
+
+/// A volume that changed under the reader is read again as a new attempt.
+fn unless_changed(error: EngineError) -> Detour {
+    match error {
+        EngineError::Volume(VolumeError::SourceChanged { doing: "read" }) => {
+            Detour::Restart("the volume changed while it was read".to_owned())
+        }
+        other => other.into(),
+    }
+}
+
+/// Step 8 for an execution that found the backup committed. The last mark before the commit says how
+/// long the chain has to be; the volume may have gone on since.
+fn close_committed(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
+    job.lease.passed_the_gate();
+    job.lease.phase("finishing");
+    let scratch = sheet.names.scratch.as_deref().unwrap_or_default();
+    let chain = segment::longest_chain(&*job.env.store, &sheet.names.container, scratch)
+        .map_err(|source| EngineError::File {
+            backup_id: sheet.backup_id,
+            object: "segment".to_owned(),
+            source,
+        })
+        .map_err(unless_lost)?;
+    let volume_bytes = chain.end.max(sheet.mark);
+    let object_count = close(job, sheet, volume_bytes, taken_at(sheet))?;
+    let totals = WorkTotals::default();
+    settle(job, sheet, object_count, taken_at(sheet), totals)
+}
+
+/// Step 8: the chain of segments becomes the sha256 file ● and the metadata file ●.
+fn close(
+    job: &Job,
+    sheet: &BackupSheet,
+    volume_bytes: u64,
+    frozen_at: Timestamp,
+) -> Result<u64, Detour> {
+    let closed = engine::close_backup(&CloseTask {
+        sheet,
+        volume_bytes,
+        frozen_at,
+        store: Arc::clone(&job.env.store),
+        monitor: Arc::new(job.lease.clone()) as Arc<dyn Monitor>,
+    });
+    Ok(closed.map_err(unless_lost)?.object_count)
+}
+
+/// Behind the commit gate nothing fails but a backup whose data is gone.
+fn unless_lost(error: EngineError) -> Detour {
+    let gone = match &error {
+        EngineError::Gap { .. }
+        | EngineError::Store(
+            StoreError::NoSuchContainer { .. } | StoreError::NoSuchObject { .. },
+        ) => true,
+        EngineError::File { source, .. } => !source.is_transient(),
+        _ => false,
+    };
+    match Halt::from(error) {
+        Halt::Suspended(suspended) => Detour::Suspended(suspended),
+        Halt::Lasting(trouble) if gone => {
+            trouble.log("the backup's data is lost");
+            let sentence =
+                "The backup's data was lost from the backup target before it was finished.";
+            Detour::End(FailCause::Lost, sentence.to_owned())
+        }
+        Halt::Lasting(trouble) => Detour::Suspended(Suspended::Passing(trouble)),
+        Halt::Cancelled => Detour::Finish,
+    }
+}
+
+/// Steps 9 and 10: the backup is whole; what helped to make it goes.
+fn settle(
+    job: &Job,
+    sheet: &BackupSheet,
+    object_count: u64,
+    taken_at: Timestamp,
+    totals: WorkTotals,
+) -> Result<Done, Detour> {
+    job.lease.phase("cleaning");
+    // Whoever comes after finds the metadata and is here again: nothing of this can end the job badly.
+    let cleared = erase::snapshot(job, Some(&sheet.volume), &sheet.names)
+        .and_then(|()| erase::scratch(job, &sheet.names));
+    match cleared {
+        Ok(()) => {}
+        Err(Halt::Lasting(trouble)) => return Err(Detour::Suspended(Suspended::Passing(trouble))),
+        Err(other) => return Err(other.into()),
+    }
+    let data_timestamp = sheet.record.data_timestamp.unwrap_or(taken_at);
+    Ok(Done {
+        outcome: Outcome::BackedUp {
+            object_count,
+            data_timestamp,
+        },
+        totals,
+    })
+}
+
+/// Step E: the state owner first, and only what it has recorded as failed is removed.
+fn end(job: &Job, sheet: &BackupSheet, cause: FailCause, reason: String) -> Result<Done, Detour> {
+    match job.lease.fail(cause, reason.clone())? {
+        Failed::Recorded => {}
+        Failed::Committed if cause == FailCause::Lost => {
+            let trouble = Trouble::plain("The backup's data cannot be found now.");
+            return Err(Detour::Suspended(Suspended::Passing(trouble)));
+        }
+        Failed::Committed => return Err(Detour::Finish),
+        Failed::Fenced => return Err(LeaseError::Fenced.into()),
+    }
+    job.lease.phase("cleaning");
+    let removed = erase::objects(job, &sheet.names)
+        .and_then(|()| erase::snapshot(job, Some(&sheet.volume), &sheet.names));
+    match removed {
+        Ok(()) => {}
+        // The state owner has a `clean` job do what cannot be done now.
+        Err(Halt::Lasting(trouble)) => trouble.log("what is left of the backup was not removed"),
+        Err(Halt::Suspended(suspended)) => return Err(Detour::Suspended(suspended)),
+        Err(Halt::Cancelled) => {}
+    }
+    Ok(match cause {
+        FailCause::Cancelled => Done::new(Outcome::Cancelled),
+        FailCause::Lasting | FailCause::GiveUp | FailCause::Lost => Done::failed(reason),
+    })
+}
+
+/// When the data was frozen, for an execution that did not freeze it.
+fn taken_at(sheet: &BackupSheet) -> Timestamp {
+    let frozen = sheet.frozen.as_ref();
+    frozen.map_or(sheet.record.created_at, |frozen| frozen.taken_at)
+}

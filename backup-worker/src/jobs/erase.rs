@@ -1,0 +1,145 @@
+//! Removing what an attempt left: by its names, in the one right order.
+//!
+//! The metadata goes first, so that from the first moment on nobody takes what is left for a backup;
+//! the snapshot goes last, because without it nothing could be made again. Everything here can be
+//! done twice, and stops when the lease is lost.
+
+use std::collections::HashSet;
+use std::io::BufReader;
+
+use common::domain::{AttemptNames, ObjectPrefix};
+use common::messages::sheet::VolumeRef;
+
+use super::Job;
+use super::halt::{Halt, Trouble};
+use crate::format::metadata;
+
+/// Objects removed between two looks at the lease.
+const BATCH: usize = 256;
+
+/// Metadata and sha256 file, scratch place, objects.
+pub(super) fn objects(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
+    let store = &*job.env.store;
+    store.check_marker()?;
+    job.lease.still_ours()?;
+    let AttemptNames {
+        container, prefix, ..
+    } = names;
+    store.remove(container, &[prefix.metadata()])?;
+    store.remove(container, &[prefix.sha256file()])?;
+    scratch(job, names)?;
+    let mut left = store.list(container, prefix.as_str())?;
+    left.retain(|name| is_of(prefix, name));
+    remove(job, names, &left)
+}
+
+/// The scratch place: parts and segments.
+pub(super) fn scratch(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
+    let Some(scratch) = &names.scratch else {
+        return Ok(());
+    };
+    let store = &*job.env.store;
+    store.check_marker()?;
+    job.lease.still_ours()?;
+    Ok(store.remove_scratch(&names.container, scratch)?)
+}
+
+/// What lies under the prefix of a finished backup and is not named by its metadata.
+pub(super) fn strays(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
+    let store = &*job.env.store;
+    let AttemptNames {
+        container, prefix, ..
+    } = names;
+    store.check_marker()?;
+    let mut unnamed: HashSet<String> = store
+        .list(container, prefix.as_str())?
+        .into_iter()
+        .filter(|name| is_of(prefix, name))
+        .collect();
+    if unnamed.is_empty() {
+        return Ok(());
+    }
+    unnamed.remove(&prefix.sha256file());
+    unnamed.remove(&prefix.metadata());
+    let (input, _) = store.open(container, &prefix.metadata())?;
+    let read = metadata::read(BufReader::new(input), &mut |object| {
+        unnamed.remove(&object.name);
+        Ok(())
+    });
+    // Without a whole table nobody knows what is a stray.
+    read.map_err(|error| {
+        Halt::Lasting(Trouble::new(
+            "The backup's metadata cannot be read.",
+            common::telemetry::error_chain(&error),
+        ))
+    })?;
+    let mut unnamed: Vec<String> = unnamed.into_iter().collect();
+    unnamed.sort();
+    remove(job, names, &unnamed)
+}
+
+/// The temporary snapshot, with what any execution left of it.
+pub(super) fn snapshot(
+    job: &Job,
+    volume: Option<&VolumeRef>,
+    names: &AttemptNames,
+) -> Result<(), Halt> {
+    let (Some(volume), Some(snapshot)) = (volume, &names.snapshot) else {
+        return Ok(());
+    };
+    job.lease.still_ours()?;
+    Ok(job
+        .driver(&volume.backend)?
+        .remove_snapshot(volume, snapshot)?)
+}
+
+fn remove(job: &Job, names: &AttemptNames, objects: &[String]) -> Result<(), Halt> {
+    for batch in objects.chunks(BATCH) {
+        job.lease.still_ours()?;
+        job.env.store.remove(&names.container, batch)?;
+    }
+    Ok(())
+}
+
+/// Whether a listed name is one that this prefix can have. A hostile prefix may begin with another
+/// whole prefix, so that beginning with it is not enough.
+fn is_of(prefix: &ObjectPrefix, name: &str) -> bool {
+    if name == prefix.metadata() || name == prefix.sha256file() {
+        return true;
+    }
+    name.strip_prefix(prefix.as_str())
+        .and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_backup_whose_prefix_begins_with_ours_is_not_ours_to_remove() {
+        let id = "2f863a48-cc5c-4d12-8a5c-6bb29d30f9a1";
+        let ours = ObjectPrefix::new(format!("x_backup_{id}")).unwrap();
+        let theirs = ObjectPrefix::new(format!("x_backup_{id}-1_backup_{id}")).unwrap();
+        for own in [
+            ours.object(1),
+            ours.object(100_000),
+            ours.metadata(),
+            ours.sha256file(),
+        ] {
+            assert!(is_of(&ours, &own), "{own}");
+        }
+        for foreign in [
+            theirs.object(1),
+            theirs.metadata(),
+            theirs.sha256file(),
+            ours.as_str().to_owned(),
+            format!("{ours}-"),
+            format!("{ours}-1x"),
+        ] {
+            assert!(!is_of(&ours, &foreign), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A volume is made, taken over or removed. Short, and harmless to repeat.
+
+use common::domain::ByteCount;
+use common::messages::rpc::Outcome;
+use common::messages::sheet::{VolumeAction, VolumeSheet};
+
+use super::halt::Halt;
+use super::{Done, Job};
+
+pub(super) fn run(job: &Job, sheet: VolumeSheet) -> Result<Done, Halt> {
+    let VolumeSheet { volume, action } = sheet;
+    let driver = job.driver(&volume.backend)?;
+    job.lease.keep_going()?;
+    let size_gib = match action {
+        VolumeAction::Create => {
+            driver.create(&volume)?;
+            volume.size_gib
+        }
+        VolumeAction::Manage => ByteCount(driver.inspect(&volume)?).gib_rounded_up(),
+        VolumeAction::Delete => {
+            driver.delete(&volume)?;
+            volume.size_gib
+        }
+    };
+    Ok(Done::new(Outcome::VolumeDone {
+        source: volume.source,
+        size_gib,
+    }))
+}
