@@ -75,12 +75,13 @@ pub enum LinkState {
 #[derive(Debug, Clone)]
 struct Live {
     epoch: u64,
+    is_blocked: bool,
     connection: Arc<Connection>,
 }
 
 impl Link {
-    /// Starts to connect, and goes on until `stop`. `name` is shown by the broker:
-    /// `<service>/<instance>/<role>`.
+    /// Starts to connect, and goes on until `stop`, which should come last: what is acknowledged
+    /// later is lost. `name` is shown by the broker: `<service>/<instance>/<role>`.
     #[must_use]
     pub fn start(
         amqp: &Amqp,
@@ -107,38 +108,60 @@ impl Link {
         link
     }
 
-    /// Opens a channel; waits for the connection if need be.
+    /// Opens a channel; waits for the connection if need be, and for a broker that takes messages.
     ///
     /// # Errors
     /// [`BrokerError::Stopped`] when the link ends before that, or the reason why it gave up.
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
-        let mut live = self.0.live.subscribe();
         loop {
-            let now = async { live.wait_for(Option::is_some).await.ok()?.clone() };
-            let now = tokio::select! {
-                biased;
-                () = self.0.failed.cancelled() => return Err(self.0.failure()),
-                () = self.0.stop.cancelled() => return Err(BrokerError::Stopped),
-                now = now => now,
-            };
-            let Some(Live { epoch, connection }) = now else {
-                return Err(BrokerError::Stopped);
-            };
+            let Live {
+                epoch, connection, ..
+            } = self.usable().await?;
             match within("open a channel", connection.create_channel()).await {
                 Ok(channel) => return Ok(channel),
                 Err(error) => {
-                    tracing::debug!(
-                        link = self.0.name,
-                        error = error_chain(&error),
-                        "no channel"
-                    );
-                    self.broken(epoch);
-                    let newer =
-                        live.wait_for(|live| live.as_ref().is_none_or(|live| live.epoch != epoch));
-                    let _ = tokio::time::timeout(BROKER_TIMEOUT, newer).await;
+                    let why = error_chain(&error);
+                    tracing::debug!(link = self.0.name, why, "no channel");
+                    self.broken_unless_blocked(epoch).await;
                 }
             }
         }
+    }
+
+    /// Waits until the broker can be written to.
+    pub(super) async fn writable(&self) -> Result<(), BrokerError> {
+        self.usable().await.map(drop)
+    }
+
+    async fn usable(&self) -> Result<Live, BrokerError> {
+        let mut live = self.0.live.subscribe();
+        let usable = async {
+            let usable = |live: &Option<Live>| live.as_ref().is_some_and(|live| !live.is_blocked);
+            live.wait_for(usable).await.ok()?.clone()
+        };
+        tokio::select! {
+            biased;
+            () = self.0.failed.cancelled() => Err(self.0.failure()),
+            () = self.0.stop.cancelled() => Err(BrokerError::Stopped),
+            live = usable => live.ok_or(BrokerError::Stopped),
+        }
+    }
+
+    /// A request on this connection failed. On a blocked one that is no wonder: nothing is written there.
+    async fn broken_unless_blocked(&self, epoch: u64) {
+        let of_this_epoch = |live: &Live| live.epoch == epoch;
+        let mut live = self.0.live.subscribe();
+        let is_blocked = live.borrow().as_ref().is_some_and(|live| live.is_blocked);
+        if !is_blocked {
+            self.broken(epoch);
+            let replaced = live.wait_for(|live| !live.as_ref().is_some_and(of_this_epoch));
+            let _ = tokio::time::timeout(BROKER_TIMEOUT, replaced).await;
+        }
+    }
+
+    /// No channel will come from this link any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.failed.is_cancelled() || self.0.stop.is_cancelled()
     }
 
     /// Changes of state, the current one first.
@@ -172,6 +195,14 @@ impl Link {
 }
 
 impl Inner {
+    fn block(&self, is_blocked: bool) {
+        self.live.send_modify(|live| {
+            if let Some(live) = live {
+                live.is_blocked = is_blocked;
+            }
+        });
+    }
+
     fn down(&self, why: String) {
         self.live.send_replace(None);
         self.state.send_replace(LinkState::Down { why });
@@ -239,6 +270,7 @@ async fn watch_over(inner: &Inner, epoch: u64, connection: &Arc<Connection>) -> 
     let mut broken = inner.broken.subscribe();
     inner.live.send_replace(Some(Live {
         epoch,
+        is_blocked: false,
         connection: Arc::clone(connection),
     }));
     inner.state.send_replace(LinkState::Up { epoch });
@@ -255,10 +287,12 @@ async fn watch_over(inner: &Inner, epoch: u64, connection: &Arc<Connection>) -> 
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(why)) => {
                     tracing::warn!(link = inner.name, why, "the broker takes no messages");
+                    inner.block(true);
                     inner.state.send_replace(LinkState::Blocked);
                 }
                 Some(Event::ConnectionUnblocked) => {
                     tracing::info!(link = inner.name, "the broker takes messages again");
+                    inner.block(false);
                     inner.state.send_replace(LinkState::Up { epoch });
                 }
                 Some(Event::Error(error)) => return error_chain(&error),

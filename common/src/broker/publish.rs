@@ -211,13 +211,16 @@ impl Publisher {
         let unsent = |why: String| vec![Published::Unknown(why); messages.len()];
         let ready = async {
             let mut idle = self.idle.lock().await;
+            self.link.writable().await?;
             let channel = self.ready_channel(idle.take()).await;
             channel.map(|channel| (idle, channel))
         };
         let (mut idle, channel) = match tokio::time::timeout(BROKER_TIMEOUT, ready).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => return unsent(error_chain(&error)),
-            Err(_) => return unsent("the broker cannot be reached".to_owned()),
+            Err(_) => {
+                return unsent("the broker cannot be reached, or takes no messages".to_owned());
+            }
         };
         let (verdicts, all_answered) = send_all(&channel, &messages).await;
         if all_answered {

@@ -165,7 +165,7 @@ impl Inner {
                     "no answer".clone_into(last);
                     over
                 }
-                Err(error) if self.link_is_over(&error) => return Err(AskError::Broker(error)),
+                Err(error) if self.link.is_over() => return Err(AskError::Broker(error)),
                 Err(error) => {
                     *last = error_chain(&error);
                     let over = CancellationToken::new();
@@ -198,16 +198,14 @@ impl Inner {
         }
     }
 
-    fn link_is_over(&self, error: &BrokerError) -> bool {
-        matches!(error, BrokerError::Stopped) || error.is_fatal()
-    }
-
     /// Sends one try; what ends when no answer can come any more.
     async fn send(
         &self,
         correlation_id: &str,
         body: &[u8],
     ) -> Result<CancellationToken, BrokerError> {
+        // What is sent while the broker takes no messages would all go out later, stale.
+        self.link.writable().await?;
         let session = self.session().await?;
         let mut request = Outgoing::new(topology::RPC, topology::RPC, REQUEST_TYPE, body.to_vec());
         request.correlation_id = Some(correlation_id.to_owned());
