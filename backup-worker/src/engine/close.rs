@@ -4,7 +4,7 @@
 //! segments ─► checked from 0 to the volume's end ─► <prefix>_sha256file ● ─► strays removed ─► <prefix>_metadata ● = P1
 //! ```
 //!
-//! The chain is read three times, one segment in memory at a time; each reading checks every
+//! The chain is read a few times over, one segment in memory at a time; each reading checks every
 //! segment's own SHA-256 and that of its predecessor. Any execution may do this, any number of
 //! times: the chain alone decides what is written.
 
@@ -265,6 +265,11 @@ impl ChainReader<'_> {
         }
         if let Some(error) = failed {
             return Err(error);
+        }
+        if self.sheet.parent.is_none() && extent_end != end {
+            return Err(gap(format!(
+                "the objects end at byte {extent_end} of {end}"
+            )));
         }
         if end != task.volume_bytes {
             return Err(gap(format!(

@@ -91,7 +91,7 @@ impl<U> Debug for Line<U> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     struct UpTo(u64);
 
@@ -111,11 +111,15 @@ mod tests {
         let mut unit = 0;
         assert_eq!(line.take(&mut unit).unwrap(), Some(0));
         assert_eq!(line.take(&mut unit).unwrap(), Some(1));
+        let is_collected = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let third = scope.spawn(|| line.take(&mut 0).unwrap());
-            std::thread::sleep(Duration::from_millis(20)); // it may not have come in; then it has nothing to wait for
+            let third = scope.spawn(|| {
+                let number = line.take(&mut 0).unwrap();
+                (number, is_collected.load(Ordering::SeqCst))
+            });
+            is_collected.store(true, Ordering::SeqCst);
             line.collected(1);
-            assert_eq!(third.join().unwrap(), Some(2));
+            assert_eq!(third.join().unwrap(), (Some(2), true));
         });
     }
 

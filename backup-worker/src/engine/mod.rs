@@ -20,13 +20,16 @@
 //! + parent digests ahead: parser's batches                  4 × 4096 × 32 B     <   1 MiB
 //! ```
 //!
-//! and of a restore, with L backups in the chain and E extents in all of them:
+//! and of a restore, with E objects in all backups of the chain:
 //!
 //! ```text
-//!   T × (1 MiB of volume bytes + up to 16 open decoders of at most 8 MiB as we write them)
-//! + 2T windows taken and not collected × (2 MiB digests + 16384 pieces)
-//! + the plan: E × 56 bytes
+//!   T × (1 MiB of volume bytes + up to 16 open decoders)        2 × (1 + 16 × 4) MiB  = 130 MiB
+//! + T × (a window: 65536 digests, 16384 pieces of 24 bytes)     2 × (2 + 0.4) MiB     <   5 MiB
+//! + the plan: E × 56 bytes, once                                E = 65536 for 1 TiB   =   4 MiB
 //! ```
+//!
+//! (4 MiB is what bzip2 takes to decode; the others take less. A chain needs as many open decoders as backups of it
+//! lie over each other at one place, and one is the rule.)
 //!
 //! Nothing else grows with the volume, the length of a chain or the size of an object.
 //!

@@ -13,7 +13,9 @@ pub(super) enum Verdict {
     Good(usize),
     /// It has no digest: what objects gave is taken as it is.
     NoDigest,
-    /// Its bytes could not be had, or are not what the digest says.
+    /// Some of its bytes could not be had.
+    Missing,
+    /// Its bytes are not what the digest says.
     Bad,
 }
 
@@ -36,20 +38,20 @@ impl BlockChecker {
         }
     }
 
-    /// Judges the blocks of `data`. Those that are `Bad` in `verdicts` stay so; the others come as `NoDigest`,
-    /// and get a judgement if there is a digest for them.
+    /// Judges the blocks of `data`. Those that are `Missing` in `verdicts` stay so; the others come as
+    /// `NoDigest`, and get a judgement if there is a digest for them.
     pub(super) fn check(&mut self, data: &[u8], digests: &[BlockDigest], verdicts: &mut [Verdict]) {
         self.nonzero.clear();
         self.computed.clear();
         for (index, block) in data.chunks(self.block_size).take(digests.len()).enumerate() {
             self.computed.push(self.zeros.of(block.len()));
-            if verdicts[index] != Verdict::Bad && !is_zero(block) {
+            if verdicts[index] != Verdict::Missing && !is_zero(block) {
                 self.nonzero.push(index);
             }
         }
         digest_blocks(data, self.block_size, &self.nonzero, &mut self.computed);
         for (index, computed) in self.computed.iter().enumerate() {
-            if verdicts[index] != Verdict::Bad {
+            if verdicts[index] != Verdict::Missing {
                 let length = self.block_size.min(data.len() - index * self.block_size);
                 verdicts[index] = if *computed == digests[index] {
                     Verdict::Good(length)

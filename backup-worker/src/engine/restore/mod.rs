@@ -25,34 +25,34 @@
 mod chain;
 mod check;
 mod collect;
+mod digests;
 mod merge;
 mod objects;
 mod run;
 mod windows;
 
-use std::io::BufReader;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use common::domain::ByteCount;
 use common::messages::sheet::{StoredBackup, WorkTotals};
 
-use self::chain::{Chain, ChainObject};
+use self::chain::Chain;
 use self::collect::Collecting;
+use self::digests::{CountedDigests, WantedFile};
 use self::merge::{Merge, by_offset};
 use self::run::{Report, Shared, Sink, WindowRunner};
-use self::windows::{WINDOW_MIN, WantedDigests, Window, Windows};
+use self::windows::{Window, Windows};
 use super::line::Line;
 use super::{BadExtent, Damage, EngineError, EngineLimits, Monitor, crew};
-use crate::format::FormatError;
-use crate::format::sha256file::{self, DigestStream};
-use crate::store::{BackupStore, StoreError};
+use crate::store::BackupStore;
 use crate::volume::TargetVolume;
 
 /// The unit of work where there are no digests: as large as blocks usually are.
 const NO_DIGEST_BLOCK: u64 = 32 << 10;
-/// Larger blocks than any object has are refused: a block has to fit into memory.
-const BLOCK_MAX: u64 = 64 << 20;
+/// Bytes of the volume that are checked and written at once, if a block is no longer.
+const BATCH_MAX: usize = 1 << 20;
+/// Nor are more blocks than that: as many as [`BATCH_MAX`] has of the usual size.
+const BATCH_BLOCKS_MAX: usize = 32;
 
 /// A backup to restore.
 #[derive(Debug)]
@@ -115,7 +115,6 @@ pub fn restore(task: &RestoreTask<'_>) -> Result<Restored, EngineError> {
         backup_size_gib: task.backup_size_gib,
         sink,
         mark: task.mark,
-        window_min: WINDOW_MIN,
         store: &*task.store,
         limits: &task.limits,
         monitor: &*task.monitor,
@@ -133,7 +132,6 @@ pub fn verify(task: &VerifyTask<'_>) -> Result<Restored, EngineError> {
         backup_size_gib: task.backup_size_gib,
         sink: Sink::Nowhere,
         mark: 0,
-        window_min: WINDOW_MIN,
         store: &*task.store,
         limits: &task.limits,
         monitor: &*task.monitor,
@@ -148,7 +146,6 @@ struct Walk<'a> {
     backup_size_gib: u32,
     sink: Sink<'a>,
     mark: u64,
-    window_min: u64,
     store: &'a dyn BackupStore,
     limits: &'a EngineLimits,
     monitor: &'a dyn Monitor,
@@ -166,7 +163,12 @@ impl Walk<'_> {
             Sink::Nowhere => u64::MAX,
         };
         let chain = Chain::read(self.store, self.chain, self.backup_size_gib, limit)?;
-        let digests = self.count_digests(wanted)?;
+        let file = WantedFile {
+            store: self.store,
+            backup: wanted,
+            size_gib: self.backup_size_gib,
+        };
+        let digests = file.count()?;
         let order = by_offset(chain.objects());
         let objects_end = chain.objects().iter().map(|o| o.end()).max().unwrap_or(0);
         let end = match digests {
@@ -175,13 +177,15 @@ impl Walk<'_> {
             None => objects_end,
         };
         let block_size = digests.map_or(NO_DIGEST_BLOCK, |digests| digests.block_size);
+        let block = usize::try_from(block_size).expect("a block fits into memory");
+        let batch = block * (BATCH_MAX / block).clamp(1, BATCH_BLOCKS_MAX);
         let start = self.mark.min(end) / block_size * block_size;
         let unchecked =
             self.look_for_objects(&chain, Merge::new(chain.objects(), &order, start, end))?;
 
         let mut wanted_digests = None;
         if let Some(counted) = digests {
-            let mut stream = self.open_digests(wanted)?;
+            let mut stream = file.open()?;
             let passed = (start / block_size).min(counted.count);
             stream.skip(passed)?;
             wanted_digests = Some((stream, counted.count - passed));
@@ -193,7 +197,7 @@ impl Walk<'_> {
             position: start,
             end,
             block_size,
-            window_min: self.window_min,
+            window_min: batch as u64,
             digests: wanted_digests,
         };
         let damage = Mutex::new(Damage::default());
@@ -210,7 +214,8 @@ impl Walk<'_> {
             chain: &chain,
             sink: self.sink,
             monitor: self.monitor,
-            block_size: usize::try_from(block_size).expect("a block fits into memory"),
+            block_size: block,
+            batch,
             whole_blocks_end: last_block.unwrap_or(0),
             last_block,
             damage: &damage,
@@ -259,61 +264,6 @@ impl Walk<'_> {
         })
     }
 
-    /// Reads the wanted sha256 file once, to know that it is whole and how long it is.
-    fn count_digests(&self, wanted: &StoredBackup) -> Result<Option<CountedDigests>, EngineError> {
-        let file = wanted.prefix.sha256file();
-        let in_file = |source| EngineError::File {
-            backup_id: wanted.backup_id,
-            object: file.clone(),
-            source,
-        };
-        let input = match self.store.open(&wanted.container, &file) {
-            Ok((input, _)) => input,
-            Err(StoreError::NoSuchObject { .. }) => return Ok(None),
-            Err(source) => return Err(source.into()),
-        };
-        let mut count: u64 = 0;
-        let block_size = sha256file::read(BufReader::new(input), &mut |_digest| {
-            count += 1;
-            Ok(())
-        })
-        .map_err(in_file)?;
-        let blocks_max = ByteCount::from_gib(self.backup_size_gib)
-            .0
-            .div_ceil(block_size.max(1));
-        if block_size > BLOCK_MAX || count > blocks_max {
-            return Err(in_file(FormatError::Refused {
-                file: "sha256 file",
-                why: format!(
-                    "{count} digests of {block_size} bytes each do not fit a backup of {} GiB",
-                    self.backup_size_gib
-                ),
-            }));
-        }
-        Ok(Some(CountedDigests { block_size, count }))
-    }
-
-    fn open_digests(&self, wanted: &StoredBackup) -> Result<WantedDigests, EngineError> {
-        let file = wanted.prefix.sha256file();
-        let stream = DigestStream::open(self.store, &wanted.container, &wanted.prefix)
-            .and_then(|stream| {
-                stream.ok_or_else(|| FormatError::Refused {
-                    file: "sha256 file",
-                    why: "it went away while it was read".to_owned(),
-                })
-            })
-            .map_err(|source| EngineError::File {
-                backup_id: wanted.backup_id,
-                object: file.clone(),
-                source,
-            })?;
-        Ok(WantedDigests {
-            backup_id: wanted.backup_id,
-            file,
-            stream,
-        })
-    }
-
     /// Checks that every object that will be read is there; an absent one is found before an existing volume
     /// is written over. Tells how many of them have no MD5.
     fn look_for_objects(&self, chain: &Chain, merge: Merge<'_>) -> Result<u64, EngineError> {
@@ -342,45 +292,6 @@ impl Walk<'_> {
         let unchecked =
             (0..objects.len()).filter(|index| wanted[*index] && objects[*index].md5.is_none());
         Ok(unchecked.count() as u64)
-    }
-}
-
-/// What a first look at the wanted sha256 file told.
-#[derive(Debug, Clone, Copy)]
-struct CountedDigests {
-    block_size: u64,
-    count: u64,
-}
-
-impl CountedDigests {
-    /// The end of what is to be restored to a target of `limit` bytes.
-    ///
-    /// Nothing records where the volume ended. The object that has the beginning of the last block ends there, or
-    /// goes on behind the block. Where objects reach further than that, the volume was larger once, and that part is
-    /// restored only as far as the target goes.
-    fn end(
-        self,
-        objects: &[ChainObject],
-        order: &[u32],
-        objects_end: u64,
-        limit: u64,
-    ) -> Result<u64, EngineError> {
-        let digests_end = self.block_size * self.count;
-        let least = self.last_block().map_or(0, |last| {
-            let piece = Merge::new(objects, order, last, last + 1).next();
-            piece.map_or(last + 1, |piece| {
-                objects[piece.object as usize].end().min(digests_end)
-            })
-        });
-        if least > limit {
-            return Err(too_small(least, limit));
-        }
-        Ok(objects_end.max(digests_end).min(limit))
-    }
-
-    /// Where the last block begins.
-    fn last_block(self) -> Option<u64> {
-        self.count.checked_sub(1).map(|last| last * self.block_size)
     }
 }
 

@@ -13,9 +13,6 @@ use crate::engine::{BadExtent, Damage, EngineError, Monitor};
 use crate::store::BackupStore;
 use crate::volume::TargetVolume;
 
-/// Bytes of the volume that are checked and written at once, if a block is no longer.
-const BATCH: usize = 1 << 20;
-
 /// Where restored bytes go.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sink<'a> {
@@ -37,6 +34,8 @@ pub(super) struct Shared<'a> {
     pub(super) monitor: &'a dyn Monitor,
     /// Bytes of a block; of a convenient piece when there are no digests.
     pub(super) block_size: usize,
+    /// Bytes of the volume that are checked and written at once; whole blocks.
+    pub(super) batch: usize,
     /// Bytes below this are covered by digests of whole blocks.
     pub(super) whole_blocks_end: u64,
     /// Where the volume's last, perhaps short block begins, if there are digests.
@@ -81,12 +80,11 @@ pub(super) struct WindowRunner<'a> {
 
 impl<'a> WindowRunner<'a> {
     pub(super) fn new(shared: Shared<'a>) -> Self {
-        let blocks = (BATCH / shared.block_size).max(1);
         Self {
             shared,
             objects: OpenObjects::new(shared.store, shared.chain),
             checker: BlockChecker::new(shared.block_size),
-            buffer: vec![0; blocks * shared.block_size],
+            buffer: vec![0; shared.batch],
             given: Vec::new(),
             missing: Vec::new(),
             doubtful: Vec::new(),
@@ -193,7 +191,7 @@ impl<'a> WindowRunner<'a> {
         Ok(())
     }
 
-    /// Judges every block of the buffer, and notes those that are bad without a missing byte.
+    /// Judges every block of the buffer, and notes those that are not what their digest says.
     fn judge(&mut self, start: u64, length: usize, pieces: &[Piece], digests: &[[u8; 32]]) {
         let block_size = self.shared.block_size;
         self.verdicts.clear();
@@ -204,12 +202,11 @@ impl<'a> WindowRunner<'a> {
         }
         for missing in &self.missing {
             self.verdicts[missing.start / block_size..missing.end.div_ceil(block_size)]
-                .fill(Verdict::Bad);
+                .fill(Verdict::Missing);
         }
-        let known_bad: Vec<bool> = self.verdicts.iter().map(|v| *v == Verdict::Bad).collect();
         self.checker
             .check(&self.buffer[..length], digests, &mut self.verdicts);
-        for block in (0..self.verdicts.len()).filter(|block| !known_bad[*block]) {
+        for block in 0..self.verdicts.len() {
             if self.verdicts[block] != Verdict::Bad {
                 continue;
             }
@@ -247,7 +244,7 @@ impl<'a> WindowRunner<'a> {
             let covered = match verdict {
                 Verdict::Good(covered) => range.start + covered,
                 Verdict::NoDigest => range.start,
-                Verdict::Bad => continue,
+                Verdict::Missing | Verdict::Bad => continue,
             };
             if !(is_new && is_zero(&self.buffer[range.start..covered])) {
                 push_range(&mut self.writes, range.start..covered);

@@ -6,18 +6,13 @@
 
 use std::iter::Peekable;
 
-use common::domain::BackupId;
-
 use super::chain::ChainObject;
+use super::digests::WantedDigests;
 use super::merge::{Merge, Piece};
 use crate::engine::EngineError;
 use crate::engine::digest::BlockDigest;
 use crate::engine::line::Units;
-use crate::format::FormatError;
-use crate::format::sha256file::DigestStream;
 
-/// A window is no shorter than this if it can be longer, so that scattered small objects share one.
-pub(super) const WINDOW_MIN: u64 = 1 << 20;
 /// A window is never longer: its digests are held in memory.
 const WINDOW_MAX: u64 = 2 << 30;
 /// Nor does it have many more pieces.
@@ -36,46 +31,6 @@ pub(super) struct Window {
     pub(super) digests: Vec<BlockDigest>,
 }
 
-/// The wanted backup's digests, walked in step.
-#[derive(Debug)]
-pub(super) struct WantedDigests {
-    pub(super) backup_id: BackupId,
-    pub(super) file: String,
-    pub(super) stream: DigestStream,
-}
-
-impl WantedDigests {
-    fn next(&mut self, digests: &mut Vec<BlockDigest>, count: usize) -> Result<(), EngineError> {
-        let before = digests.len();
-        let outcome = self.stream.next_digests(digests, count).and_then(|()| {
-            if digests.len() - before == count {
-                return Ok(());
-            }
-            Err(FormatError::Refused {
-                file: "sha256 file",
-                why: "it became shorter while it was read".to_owned(),
-            })
-        });
-        outcome.map_err(|source| EngineError::File {
-            backup_id: self.backup_id,
-            object: self.file.clone(),
-            source,
-        })
-    }
-
-    /// Passes over digests.
-    pub(super) fn skip(&mut self, mut count: u64) -> Result<(), EngineError> {
-        let mut passed = Vec::new();
-        while count > 0 {
-            let step = count.min(4096);
-            passed.clear();
-            self.next(&mut passed, usize::try_from(step).unwrap_or(0))?;
-            count -= step;
-        }
-        Ok(())
-    }
-}
-
 /// Cuts the volume into windows.
 pub(super) struct Windows<'a> {
     pub(super) objects: &'a [ChainObject],
@@ -87,9 +42,10 @@ pub(super) struct Windows<'a> {
     pub(super) end: u64,
     /// Bytes of a block: windows begin on its borders.
     pub(super) block_size: u64,
+    /// A window is no shorter if it can be longer, so that scattered small objects share one.
     pub(super) window_min: u64,
     /// The digests from `position` on, and how many are left.
-    pub(super) digests: Option<(WantedDigests, u64)>,
+    pub(super) digests: Option<(WantedDigests<'a>, u64)>,
 }
 
 impl Units for Windows<'_> {

@@ -1,6 +1,8 @@
 //! The engine as a whole: what goes in comes out again.
 
+mod cinder;
 mod damage;
+mod foreign;
 mod history;
 mod shapes;
 mod stops;
