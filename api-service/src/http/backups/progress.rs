@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use common::domain::BackupId;
+use common::domain::{BackupId, JobId};
 use common::messages::events::ProgressData;
 use common::messages::sheet::WorkTotals;
 use futures_util::stream;
@@ -46,6 +46,7 @@ pub(super) async fn progress(
         return Ok(Json(last.unwrap_or_else(|| not_heard_of(&job))).into_response());
     }
     let follower = Follower {
+        job: job.id,
         before_news: Some(not_heard_of(&job)),
         news,
         state,
@@ -87,6 +88,7 @@ fn not_heard_of(job: &JobRow) -> ProgressData {
 
 /// One client's way through a job's progress.
 struct Follower {
+    job: JobId,
     /// Sent first if no worker has said anything yet.
     before_news: Option<ProgressData>,
     news: watch::Receiver<Option<ProgressData>>,
@@ -114,8 +116,13 @@ impl Follower {
         self.settled().await
     }
 
-    /// What the job left; nothing if the database cannot say.
+    /// What the job left; nothing if the database cannot say, or if the job goes on and it is this
+    /// service that ends.
     async fn settled(&self) -> Option<Event> {
+        let unsettled = self.state.store.unsettled_job_of_backup(self.id).await;
+        if !matches!(unsettled, Ok(other) if other.as_ref().map(|job| job.id) != Some(self.job)) {
+            return None;
+        }
         let (status, fail_reason) = match self.state.store.backup(&self.reach, self.id).await {
             Ok(backup) => (backup.status.as_str(), backup.fail_reason),
             Err(RequestError::NotFound { .. }) => ("deleted", None),

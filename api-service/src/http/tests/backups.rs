@@ -202,13 +202,37 @@ async fn progress_is_the_running_jobs_and_none_when_nothing_runs() {
 }
 
 #[tokio::test]
+async fn a_progress_stream_that_the_service_ends_says_nothing_of_an_end() {
+    let api = Api::new().await;
+    let volume = api.volume(1).await;
+    let id = api.creating_backup(&volume, json!({})).await;
+    let body = follow(&api, &id).await;
+    api.state.progress.close();
+    assert_eq!(events(body).await.0, ["progress"]);
+}
+
+#[tokio::test]
 async fn a_progress_stream_ends_with_the_status_the_job_left() {
     let api = Api::new().await;
     let volume = api.volume(1).await;
     let id = api.creating_backup(&volume, json!({})).await;
-    let path = format!("/v3/backups/{id}/emberkeep-progress");
+    let body = follow(&api, &id).await;
+    let job = api.state.store.unsettled_job_of_backup(id.parse().unwrap());
+    let job = job.await.unwrap().unwrap();
+    let outcome = Outcome::Failed {
+        reason: "no luck".to_owned(),
+    };
+    api.backup_job_ends(&id, outcome).await;
+    api.state.progress.settled(job.id);
+    let (names, body) = events(body).await;
+    assert_eq!(names, ["progress", "settled"], "{body}");
+    assert!(body.contains("no luck"), "{body}");
+}
+
+/// Begins to follow a backup's progress.
+async fn follow(api: &Api, id: &str) -> Body {
     let request = Request::builder()
-        .uri(&path)
+        .uri(format!("/v3/backups/{id}/emberkeep-progress"))
         .header(header::ACCEPT, "text/event-stream")
         .body(Body::empty())
         .unwrap();
@@ -217,19 +241,17 @@ async fn a_progress_stream_ends_with_the_status_the_job_left() {
         response.headers()[header::CONTENT_TYPE],
         "text/event-stream"
     );
-    let job = api.state.store.unsettled_job_of_backup(id.parse().unwrap());
-    let job = job.await.unwrap().unwrap();
-    let outcome = Outcome::Failed {
-        reason: "no luck".to_owned(),
-    };
-    api.backup_job_ends(&id, outcome).await;
-    api.state.progress.settled(job.id);
-    let body = to_bytes(response.into_body(), 1 << 16).await.unwrap();
-    let body = String::from_utf8(body.to_vec()).unwrap();
-    let names: Vec<&str> = body
+    response.into_body()
+}
+
+/// The names of all events up to the end of a stream, and its text.
+async fn events(body: Body) -> (Vec<String>, String) {
+    let bytes = to_bytes(body, 1 << 16).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let names = text
         .lines()
         .filter_map(|line| line.strip_prefix("event: "))
+        .map(str::to_owned)
         .collect();
-    assert_eq!(names, ["progress", "settled"], "{body}");
-    assert!(body.contains("no luck"), "{body}");
+    (names, text)
 }
