@@ -85,8 +85,14 @@ async fn what_is_sent_to_the_dead_exchange_is_kept_in_the_parked_queue() {
     assert_eq!(soon(publisher.publish(dead)).await, Published::Confirmed);
 
     let channel = soon(link.channel()).await.unwrap();
-    let mut parked = consume(&channel, topology::PARKED, 500).await.unwrap();
-    while soon(parked.next()).await.unwrap().message_id() != Some(id) {}
+    let mut parked = consume(&channel, topology::PARKED, 100).await.unwrap();
+    loop {
+        let message = soon(parked.next()).await.unwrap();
+        assert!(message.ack().await);
+        if message.message_id() == Some(id) {
+            break;
+        }
+    }
 }
 
 #[tokio::test]

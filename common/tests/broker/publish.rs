@@ -134,19 +134,20 @@ async fn a_confirm_that_is_lost_with_the_connection_is_unknown_and_the_next_publ
 #[tokio::test]
 async fn a_publish_that_its_caller_dropped_does_not_spoil_the_next() {
     let broker = Broker::given();
-    let publisher = Publisher::new(broker.link());
-    let to = |key: &str| Outgoing::new(topology::DEAD, key, "test", b"{}".to_vec());
+    let link = broker.link();
+    let channel = soon(link.channel()).await.unwrap();
+    let key = fresh_key(JobKind::Backup);
+    topology::declare_job_queue(&channel, &key).await.unwrap();
+    let publisher = Publisher::new(link);
+    let taken = || Outgoing::new(topology::JOBS, key.to_string(), "test", b"{}".to_vec());
     let nowhere = || Outgoing::new(topology::EVENTS, "nobody.listens", "test", b"{}".to_vec());
-    assert_eq!(
-        soon(publisher.publish(to("test.dropped"))).await,
-        Published::Confirmed
-    );
+    assert_eq!(soon(publisher.publish(taken())).await, Published::Confirmed);
     for tenth_ms in 0..60 {
         let given_up_after = std::time::Duration::from_micros(100 * tenth_ms);
-        let both = (0..50).flat_map(|_| [to("test.dropped"), nowhere()]);
+        let both = (0..50).flat_map(|_| [taken(), nowhere()]);
         let publish = publisher.publish_batch(both.collect());
         let _ = tokio::time::timeout(given_up_after, publish).await;
-        let next = vec![nowhere(), to("test.dropped")];
+        let next = vec![nowhere(), taken()];
         let verdicts = soon(publisher.publish_batch(next)).await;
         assert_eq!(verdicts, [Published::Unroutable, Published::Confirmed]);
     }
