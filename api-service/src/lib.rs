@@ -13,6 +13,8 @@ pub mod jobs;
 pub mod rules;
 mod state;
 pub mod store;
+#[cfg(test)]
+mod testing;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -120,7 +120,7 @@ async fn sweep(
 }
 
 /// Ends a lease if it is still as it was seen: a renewal that came meanwhile saves it.
-async fn end_lease(store: &Store, seen: &JobRow) -> Result<(), StoreError> {
+pub(crate) async fn end_lease(store: &Store, seen: &JobRow) -> Result<(), StoreError> {
     let mut tx = store.write().await?;
     let Some(job) = tx.job(seen.id).await? else {
         return Ok(());
