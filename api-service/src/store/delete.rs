@@ -81,21 +81,11 @@ impl Store {
             Reset::To(to) => {
                 let committed = tx.is_committed(id).await?;
                 may_reset(to, committed, backup.delete_began)?;
-                let from = [
-                    BackupStatus::Available,
-                    BackupStatus::Error,
-                    BackupStatus::ErrorDeleting,
-                ];
-                tx.move_backup(
-                    id,
-                    &from,
-                    to,
-                    backup
-                        .fail_reason
-                        .as_deref()
-                        .filter(|_| to == BackupStatus::Error),
-                )
-                .await?;
+                let reason = backup
+                    .fail_reason
+                    .as_deref()
+                    .filter(|_| to == BackupStatus::Error);
+                tx.move_backup(id, &[backup.status], to, reason).await?;
                 backup.status = to;
                 tx.announce_backup(&backup, JobKind::Backup, None, Some(&caller.request_id))
                     .await?;

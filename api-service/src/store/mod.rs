@@ -393,3 +393,6 @@ fn lock_beside(database: &Path) -> Result<File, StoreError> {
         Err(TryLockError::Error(source)) => Err(StoreError::LockFile { path, source }),
     }
 }
+
+#[cfg(test)]
+mod tests;
