@@ -153,7 +153,9 @@ async fn a_volume_can_be_created_from_a_backup() {
     };
     create("3.46", json!(2)).await.fault(400, "badRequest");
     create("3.47", json!(1)).await.fault(400, "badRequest");
+    create("3.47", json!(3)).await.fault(400, "badRequest");
     let created = create("3.47", json!(2)).await.good(202);
     assert_eq!(created["volume"]["name"], "fb");
+    assert_eq!(created["volume"]["description"], Value::Null);
     assert_eq!(api.backup_status(&id).await, "restoring");
 }

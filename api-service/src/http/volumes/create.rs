@@ -16,7 +16,7 @@ use crate::http::validate::Fields;
 use crate::http::volume_types;
 use crate::rules::Refusal;
 use crate::state::AppState;
-use crate::store::{NewVolume, Resource, RestoreRequest, VolumeRow};
+use crate::store::{NewVolume, Resource, RestoreRequest, VolumeChanges, VolumeRow};
 
 /// Clients send nearly all of these, most of them as null.
 const ALLOWED: &[&str] = &[
@@ -92,15 +92,32 @@ async fn from_backup(
         }
         .into());
     }
+    if new.size_gib > backup.size_gib {
+        // A restore makes its volume as large as the backup; a smaller one than asked for is no answer.
+        return Err(ApiError::Invalid(format!(
+            "Invalid input for field/attribute size. Value: {}. A volume from this backup has its \
+             size: {}",
+            new.size_gib, backup.size_gib
+        )));
+    }
     let request = RestoreRequest {
         volume_id: None,
-        name: new.name,
+        name: new.name.filter(|name| !name.is_empty()),
     };
     let started = state
         .store
         .restore_backup(&context.caller, &reach, id, request)
         .await?;
-    Ok(state.store.volume(&reach, started.volume_id).await?)
+    let changes = VolumeChanges {
+        name: None,
+        description: Some(new.description),
+        metadata: Some(new.metadata),
+    };
+    let described = state
+        .store
+        .update_volume(&reach, started.volume_id, changes)
+        .await?;
+    Ok(described)
 }
 
 fn parse(context: &Context, body: &Value) -> Result<Request, ApiError> {
