@@ -24,7 +24,7 @@
 //!
 //! ```text
 //!   T × (1 MiB of volume bytes + up to 16 open decoders)        2 × (1 + 16 × 4) MiB  = 130 MiB
-//! + T × (a window: 65536 digests, 16384 pieces of 24 bytes)     2 × (2 + 0.4) MiB     <   5 MiB
+//! + T × (a window: 65536 digests, 16384 pieces of 24 bytes)     2 × (2 + 0.4) MiB     =   5 MiB
 //! + the plan: E × 56 bytes, once                                E = 65536 for 1 TiB   =   4 MiB
 //! ```
 //!

@@ -206,7 +206,7 @@ impl<'a> WindowRunner<'a> {
         }
         self.checker
             .check(&self.buffer[..length], digests, &mut self.verdicts);
-        for block in 0..self.verdicts.len() {
+        for (block, digest) in digests.iter().enumerate().take(self.verdicts.len()) {
             if self.verdicts[block] != Verdict::Bad {
                 continue;
             }
@@ -217,11 +217,8 @@ impl<'a> WindowRunner<'a> {
                     .map(|piece| index(piece.end.saturating_sub(start)))
                     .filter(|end| (range.start + 1..range.end).contains(end))
                     .map(|end| end - range.start);
-                let found = BlockChecker::last_block_length(
-                    &self.buffer[range.clone()],
-                    &digests[block],
-                    ends,
-                );
+                let found =
+                    BlockChecker::last_block_length(&self.buffer[range.clone()], digest, ends);
                 if let Some(covered) = found {
                     self.verdicts[block] = Verdict::Good(covered);
                     continue;

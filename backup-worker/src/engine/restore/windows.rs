@@ -13,8 +13,8 @@ use crate::engine::EngineError;
 use crate::engine::digest::BlockDigest;
 use crate::engine::line::Units;
 
-/// A window is never longer: its digests are held in memory.
-const WINDOW_MAX: u64 = 2 << 30;
+/// A window never has more blocks: their digests are held in memory. 2 GiB of the usual size.
+const BLOCKS_MAX: u64 = 64 << 10;
 /// Nor does it have many more pieces.
 const PIECES_MAX: usize = 16 << 10;
 
@@ -59,7 +59,7 @@ impl Units for Windows<'_> {
         window.pieces.clear();
         window.digests.clear();
 
-        let mut longest = self.border(window.start.saturating_add(WINDOW_MAX));
+        let mut longest = self.border(window.start.saturating_add(BLOCKS_MAX * self.block_size));
         let mut open_until = window.start.saturating_add(self.window_min);
         if let Some(piece) = self.crossing.take() {
             self.take(window, piece, longest, &mut open_until);
@@ -171,14 +171,14 @@ mod tests {
 
     #[test]
     fn a_window_is_cut_before_it_is_too_long() {
-        let objects = [test_object(0, 5 << 30)];
-        let gib = 1 << 30;
+        let longest = BLOCKS_MAX * 512;
+        let objects = [test_object(0, 2 * longest + 700)];
         assert_eq!(
-            windows(&objects, 0, 5 << 30),
+            windows(&objects, 0, 2 * longest + 700),
             [
-                (0, 2 * gib, 1),
-                (2 * gib, 4 * gib, 1),
-                (4 * gib, 5 * gib, 1)
+                (0, longest, 1),
+                (longest, 2 * longest, 1),
+                (2 * longest, 2 * longest + 700, 1)
             ]
         );
     }

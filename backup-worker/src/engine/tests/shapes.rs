@@ -324,6 +324,33 @@ fn a_restore_goes_on_from_its_mark_and_leaves_what_is_before_alone() {
 }
 
 #[test]
+fn an_object_longer_than_a_window_is_restored_by_several() {
+    let world = World::new();
+    let mut volume = MemoryVolume::new(34 << 20);
+    volume.write(0, &text(1, 3000));
+    volume.write(33 << 20, &noise(1, 100_000));
+    let shape = Shape {
+        object_size: 48 << 20,
+        ..Shape::small(Compression::Lz4)
+    };
+    let full = world.backup(&volume, None, shape);
+    volume.write(20 << 20, &text(2, 100_000));
+    let incremental = world.backup(&volume, Some(&full), shape);
+    assert_eq!(objects(&world, &full).len(), 1);
+    world.assert_restores(&[&incremental, &full], volume.bytes());
+    let (container, file) = (
+        incremental.names.container.as_str(),
+        incremental.names.prefix.sha256file(),
+    );
+    world.store.delete(container, &file);
+    let target = MemoryTarget::filled(34 << 20, 0xff);
+    world
+        .restore(&[&incremental, &full], &target, false)
+        .unwrap();
+    assert!(target.bytes() == volume.bytes());
+}
+
+#[test]
 fn two_executions_make_the_same_objects() {
     let make = |threads| {
         let mut world = World::new();

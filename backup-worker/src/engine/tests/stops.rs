@@ -1,6 +1,7 @@
 //! An engine that is stopped, at every place where it can be.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use common::domain::Compression;
 
@@ -142,6 +143,37 @@ fn a_segment_that_is_damaged_is_a_gap() {
         .close(&volume, &sheet, &TestMonitor::new())
         .unwrap_err();
     assert!(matches!(error, EngineError::Gap { .. }), "{error}");
+}
+
+#[test]
+fn a_mark_is_told_only_after_a_sync_and_never_behind_damage() {
+    let world = World::new();
+    let mut volume = MemoryVolume::new(200_000);
+    volume.write(0, &noise(1, 200_000));
+    let sheet = world.backup(&volume, None, Shape::small(Compression::None));
+    let target = MemoryTarget::filled(200_000, 0xff);
+    let monitor = TestMonitor::new();
+    let chain = [stored(&sheet)];
+    world
+        .restore_from(&chain, &target, false, 0, &monitor)
+        .unwrap();
+    let marks = monitor.marks.lock().unwrap().len() as u64;
+    assert!(marks > 1, "{marks}");
+    assert!(target.syncs.load(Ordering::Relaxed) >= marks);
+    assert_eq!(monitor.mark(), 200_000);
+
+    let (container, object) = (
+        sheet.names.container.as_str(),
+        sheet.names.prefix.object(30),
+    );
+    let mut bytes = world.store.get(container, &object).unwrap();
+    bytes[0] ^= 1;
+    world.store.put(container, &object, bytes);
+    let monitor = TestMonitor::new();
+    world
+        .restore_from(&chain, &target, false, 0, &monitor)
+        .unwrap_err();
+    assert!(monitor.mark() <= 29 * 4096, "{}", monitor.mark());
 }
 
 #[test]
