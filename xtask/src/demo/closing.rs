@@ -8,7 +8,6 @@ use crate::stack::State;
 
 /// What is left to say when all came true.
 pub(super) struct Summary {
-    pub(super) endpoint: String,
     pub(super) full: Backup,
     pub(super) incremental: Backup,
     pub(super) restore_seconds: f64,
@@ -50,25 +49,27 @@ impl Summary {
             "",
         );
         say::line("");
-        say::heading("The same story with OpenStack's own client");
-        say::line(
-            "  on a stack of `cargo xtask up --dir DIR` with a raw image vol-1.raw in DIR/volumes:",
-        );
-        say::shown(format_args!(
-            "export OS_AUTH_TYPE=none OS_ENDPOINT={}/v3\n\
-             openstack volume create --remote-source source-name=vol-1.raw --host local vol-1\n\
-             openstack volume set --state in-use vol-1\n\
-             openstack volume backup create --name full vol-1            # refused: the volume is in use\n\
-             openstack volume backup create --name full --force vol-1\n\
-             openstack volume backup create --name incremental --incremental --force vol-1\n\
-             openstack volume backup list\n\
-             openstack volume set --state available vol-1\n\
-             openstack volume delete vol-1\n\
-             openstack volume backup restore incremental vol-1-restored",
-            self.endpoint
-        ));
+        say::heading("The same story by hand, with OpenStack's own client");
+        say::shown(BY_HAND);
     }
 }
+
+/// A fixed address, since the demo's own is gone at its end.
+const BY_HAND: &str = "\
+cargo xtask up --dir ember --workers 2 --listen 127.0.0.1:8776
+export OS_AUTH_TYPE=none OS_ENDPOINT=http://127.0.0.1:8776/v3
+truncate -s 1G ember/volumes/vol-1.raw && /sbin/mke2fs -q -t ext4 ember/volumes/vol-1.raw
+openstack volume create --remote-source source-name=vol-1.raw --host local vol-1
+openstack volume set --state in-use vol-1
+openstack volume backup create --name full vol-1          # refused: the volume is in use
+openstack volume backup create --name full --force vol-1
+/sbin/debugfs -w -R 'write README.md README.md' ember/volumes/vol-1.raw
+openstack volume backup create --name incremental --incremental --force vol-1
+openstack volume backup list                              # wait until both are available
+openstack volume set --state available vol-1
+openstack volume delete vol-1
+openstack volume backup restore incremental vol-1-restored
+cargo xtask down --dir ember";
 
 fn row(name: &str, seconds: &str, volume: &str, stored: &str, objects: &str) {
     let line = format!("  {name:<20}{seconds:>9}{volume:>13}{stored:>13}{objects:>9}");
@@ -76,18 +77,20 @@ fn row(name: &str, seconds: &str, volume: &str, stored: &str, objects: &str) {
 }
 
 /// The files of a container; of many objects only the first and the last are shown.
-pub(super) fn list(files: &[(String, u64)]) {
+pub(super) fn list(files: &[(String, u64)], prefix: &str) {
     const SHOWN_MAX: usize = 8;
     let left_out = match files.len() > SHOWN_MAX {
         true => 3..files.len() - 4,
         false => 0..0,
     };
+    say::shown(format_args!("{prefix}…"));
     for (index, (name, bytes)) in files.iter().enumerate() {
         if index == left_out.start && !left_out.is_empty() {
-            say::shown(format_args!("{:>12}  … and {} more", "", left_out.len()));
+            say::shown(format_args!("{:>12}  and {} more", "", left_out.len()));
         }
         if !left_out.contains(&index) {
-            say::shown(format_args!("{:>12}  {name}", say::bytes(*bytes)));
+            let rest = name.strip_prefix(prefix).unwrap_or(name);
+            say::shown(format_args!("{:>12}  …{rest}", say::bytes(*bytes)));
         }
     }
 }

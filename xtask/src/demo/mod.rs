@@ -135,7 +135,6 @@ impl Story {
         let (restored, restore_seconds) = self.restore(&incremental).await?;
         self.compare(&restored, &digest)?;
         Ok(Summary {
-            endpoint: self.stack.state().endpoint.clone(),
             full,
             incremental,
             restore_seconds,
@@ -234,9 +233,15 @@ impl Story {
             .context("a backup has a container")?;
         let objects = record["object_count"].as_u64().unwrap_or(0);
         let files = files_of(&self.backups.join(container))?;
-        for end in ["_metadata", "_sha256file"] {
+        let prefix = files
+            .iter()
+            .find_map(|(name, _)| name.strip_suffix("_metadata"))
+            .context("the container has no …_metadata")?;
+        for end in ["-00001", "_sha256file"] {
             anyhow::ensure!(
-                files.iter().any(|(name, _)| name.ends_with(end)),
+                files
+                    .iter()
+                    .any(|(name, _)| *name == format!("{prefix}{end}")),
                 "the container has no …{end}"
             );
         }
@@ -245,7 +250,7 @@ impl Story {
             "available after {:.1} s. Its container {container} holds, in Cinder's layout:",
             time.as_secs_f64()
         ));
-        closing::list(&files);
+        closing::list(&files, prefix);
         Ok(Backup {
             id,
             seconds: time.as_secs_f64(),
