@@ -58,7 +58,7 @@ pub use backup::{BackupTask, Sealed, backup};
 pub use close::{CloseTask, Closed, close_backup, find_closed};
 pub use error::{BadExtent, Damage, EngineError};
 pub use monitor::{Monitor, Progress, Stop};
-pub use restore::{RestoreTask, Restored, VerifyTask, restore, verify};
+pub use restore::{Measured, RestoreTask, Restored, Sample, VerifyTask, measure, restore, verify};
 
 /// How an engine works.
 #[derive(Debug, Clone, Copy)]

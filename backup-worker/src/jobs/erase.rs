@@ -7,30 +7,42 @@
 use std::collections::HashSet;
 use std::io::BufReader;
 
-use common::domain::{AttemptNames, ObjectPrefix};
+use common::domain::{AttemptNames, ContainerName, ObjectPrefix};
 use common::messages::sheet::VolumeRef;
 
 use super::Job;
 use super::halt::{Halt, Trouble};
 use crate::format::metadata;
+use crate::store::{BackupStore, StoreError};
 
 /// Objects removed between two looks at the lease.
 const BATCH: usize = 256;
 
 /// Metadata and sha256 file, scratch place, objects.
 pub(super) fn objects(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
-    let store = &*job.env.store;
+    remove_stored(&*job.env.store, names, &|| Ok(job.lease.still_ours()?))
+}
+
+/// What [`objects`] removes, for who has no job. `still_ours` is asked before each step.
+pub(crate) fn remove_stored<E: From<StoreError>>(
+    store: &dyn BackupStore,
+    names: &AttemptNames,
+    still_ours: &dyn Fn() -> Result<(), E>,
+) -> Result<(), E> {
     store.check_marker()?;
-    job.lease.still_ours()?;
+    still_ours()?;
     let AttemptNames {
         container, prefix, ..
     } = names;
     store.remove(container, &[prefix.metadata()])?;
     store.remove(container, &[prefix.sha256file()])?;
-    scratch(job, names)?;
+    if let Some(scratch) = &names.scratch {
+        still_ours()?;
+        store.remove_scratch(container, scratch)?;
+    }
     let mut left = store.list(container, prefix.as_str())?;
     left.retain(|name| is_of(prefix, name));
-    remove(job, names, &left)
+    remove(store, container, &left, still_ours)
 }
 
 /// The scratch place: parts and segments.
@@ -75,7 +87,9 @@ pub(super) fn strays(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
     })?;
     let mut unnamed: Vec<String> = unnamed.into_iter().collect();
     unnamed.sort();
-    remove(job, names, &unnamed)
+    remove(store, container, &unnamed, &|| {
+        Ok(job.lease.still_ours()?)
+    })
 }
 
 /// The temporary snapshot, with what any execution left of it.
@@ -93,10 +107,15 @@ pub(super) fn snapshot(
         .remove_snapshot(volume, snapshot)?)
 }
 
-fn remove(job: &Job, names: &AttemptNames, objects: &[String]) -> Result<(), Halt> {
+fn remove<E: From<StoreError>>(
+    store: &dyn BackupStore,
+    container: &ContainerName,
+    objects: &[String],
+    still_ours: &dyn Fn() -> Result<(), E>,
+) -> Result<(), E> {
     for batch in objects.chunks(BATCH) {
-        job.lease.still_ours()?;
-        job.env.store.remove(&names.container, batch)?;
+        still_ours()?;
+        store.remove(container, batch)?;
     }
     Ok(())
 }

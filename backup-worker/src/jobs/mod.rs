@@ -15,7 +15,7 @@
 mod clean;
 mod create_backup;
 mod delete_backup;
-mod erase;
+pub(crate) mod erase;
 mod halt;
 mod restore_backup;
 mod thread;

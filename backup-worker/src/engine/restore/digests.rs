@@ -130,11 +130,20 @@ pub(super) struct CountedDigests {
 }
 
 impl CountedDigests {
-    /// The end of what is to be restored to a target of `limit` bytes.
-    ///
-    /// Nothing records where the volume ended. The object that has the beginning of the last block ends there, or
-    /// goes on behind the block. Where objects reach further than that, the volume was larger once, and that part is
-    /// restored only as far as the target goes.
+    /// Where the volume ended. Nothing records it: the object that has the beginning of the last block ends there, or
+    /// goes on behind the block.
+    pub(super) fn volume_end(self, objects: &[ChainObject], order: &[u32]) -> u64 {
+        self.last_block().map_or(0, |last| {
+            let piece = Merge::new(objects, order, last, last + 1).next();
+            piece.map_or(last + 1, |piece| {
+                let digests_end = self.block_size * self.count;
+                objects[piece.object as usize].end().min(digests_end)
+            })
+        })
+    }
+
+    /// The end of what is to be restored to a target of `limit` bytes. Where objects reach further than the volume did,
+    /// it was larger once, and that part is restored only as far as the target goes.
     pub(super) fn end(
         self,
         objects: &[ChainObject],
@@ -143,12 +152,7 @@ impl CountedDigests {
         limit: u64,
     ) -> Result<u64, EngineError> {
         let digests_end = self.block_size * self.count;
-        let least = self.last_block().map_or(0, |last| {
-            let piece = Merge::new(objects, order, last, last + 1).next();
-            piece.map_or(last + 1, |piece| {
-                objects[piece.object as usize].end().min(digests_end)
-            })
-        });
+        let least = self.volume_end(objects, order);
         if least > limit {
             return Err(too_small(least, limit));
         }

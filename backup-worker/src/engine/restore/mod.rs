@@ -26,6 +26,7 @@ mod chain;
 mod check;
 mod collect;
 mod digests;
+mod measure;
 mod merge;
 mod objects;
 mod run;
@@ -35,10 +36,12 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::messages::sheet::{StoredBackup, WorkTotals};
+use sha2::{Digest as _, Sha256};
 
 use self::chain::Chain;
 use self::collect::Collecting;
 use self::digests::{CountedDigests, WantedFile};
+pub use self::measure::{Measured, measure};
 use self::merge::{Merge, by_offset};
 use self::run::{Report, Shared, Sink, WindowRunner};
 use self::windows::{Window, Windows};
@@ -99,6 +102,29 @@ pub struct VerifyTask<'a> {
     pub limits: EngineLimits,
     /// Who asks.
     pub monitor: Arc<dyn Monitor>,
+    /// A share to read instead of all.
+    pub sample: Option<Sample>,
+}
+
+/// A random share of a backup's windows; the same one for the same seed and the same stored files.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// How much: from 0 to 1.
+    pub share: f64,
+    /// Which.
+    pub seed: u64,
+}
+
+impl Sample {
+    /// Whether a window is in it.
+    fn takes(self, window: u64) -> bool {
+        let sum = Sha256::new()
+            .chain_update(self.seed.to_le_bytes())
+            .chain_update(window.to_le_bytes())
+            .finalize();
+        let bytes: [u8; 4] = sum[..4].try_into().expect("a SHA-256 has four bytes");
+        f64::from(u32::from_le_bytes(bytes)) < self.share * 4_294_967_296.0
+    }
 }
 
 /// Writes the wanted backup's bytes to the target, from `mark` on.
@@ -115,6 +141,7 @@ pub fn restore(task: &RestoreTask<'_>) -> Result<Restored, EngineError> {
         backup_size_gib: task.backup_size_gib,
         sink,
         mark: task.mark,
+        sample: None,
         store: &*task.store,
         limits: &task.limits,
         monitor: &*task.monitor,
@@ -132,6 +159,7 @@ pub fn verify(task: &VerifyTask<'_>) -> Result<Restored, EngineError> {
         backup_size_gib: task.backup_size_gib,
         sink: Sink::Nowhere,
         mark: 0,
+        sample: task.sample,
         store: &*task.store,
         limits: &task.limits,
         monitor: &*task.monitor,
@@ -146,6 +174,7 @@ struct Walk<'a> {
     backup_size_gib: u32,
     sink: Sink<'a>,
     mark: u64,
+    sample: Option<Sample>,
     store: &'a dyn BackupStore,
     limits: &'a EngineLimits,
     monitor: &'a dyn Monitor,
@@ -247,6 +276,12 @@ impl Walk<'_> {
             let mut runner = WindowRunner::new(shared);
             let mut window = Window::default();
             while let Some(number) = line.take(&mut window)? {
+                if self.sample.is_some_and(|sample| !sample.takes(number)) {
+                    if reports.send(Report::passed_over(number, &window)).is_err() {
+                        break;
+                    }
+                    continue;
+                }
                 runner.run(number, &window, |report| reports.send(report).is_ok())?;
             }
             Ok(())

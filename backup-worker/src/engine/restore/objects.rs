@@ -170,6 +170,11 @@ impl<'a> OpenObjects<'a> {
                 why: "it is not on the backup target".to_owned(),
                 whole: false,
             }),
+            // A link or a pipe in an object's place: nothing that was stored.
+            Err(EngineError::Store(error @ StoreError::Refused { .. })) => Err(Fault::Damage {
+                why: error.to_string(),
+                whole: false,
+            }),
             Err(error) => Err(Fault::Engine(error)),
         }
     }

@@ -230,6 +230,7 @@ impl World {
             store: self.store.clone(),
             limits: self.limits,
             monitor: TestMonitor::new(),
+            sample: None,
         })
     }
 

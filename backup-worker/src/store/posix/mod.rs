@@ -14,6 +14,7 @@ mod marker;
 mod root;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,6 +34,7 @@ use self::root::Root;
 use super::{BackupStore, Part, StoreError};
 
 pub use marker::init_target;
+pub use tree::containers;
 
 const STREAM_BUFFER: usize = 256 << 10;
 /// Another execution may still write into a scratch place that is being removed.
