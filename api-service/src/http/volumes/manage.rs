@@ -58,7 +58,11 @@ fn parse(body: &Value) -> Result<(VolumeSource, NewVolume), ApiError> {
         availability_zone: fields.text("availability_zone")?.flatten(),
         backend: Some(backend(&fields)?),
         metadata: fields.metadata("metadata")?.unwrap_or_default(),
-        bootable: fields.boolean("bootable")?,
+        // `openstack volume create --remote-source` sends null unless told otherwise.
+        bootable: match fields.raw("bootable") {
+            Some(Value::Null) => false,
+            Some(_) | None => fields.boolean("bootable")?,
+        },
     };
     Ok((source, new))
 }
@@ -106,6 +110,16 @@ mod tests {
             Err(ApiError::Invalid(message)) => Err(message),
             Err(other) => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn nulls_of_the_openstack_client_come_along() {
+        let body = json!({"volume": {
+            "host": "fast", "ref": {"source-name": "a"}, "name": "n", "description": null,
+            "volume_type": null, "availability_zone": null, "metadata": null, "bootable": null,
+        }});
+        let (_, new) = parse(&body).unwrap();
+        assert!(!new.bootable);
     }
 
     #[test]
