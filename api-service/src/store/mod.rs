@@ -14,9 +14,11 @@
 mod attempts;
 mod backups;
 mod claims;
+mod cleaning;
 mod create;
 mod delete;
 mod jobs;
+mod leases;
 mod listing;
 mod outbox;
 mod quotas;
@@ -24,6 +26,7 @@ mod restore;
 mod row;
 mod settle;
 mod sheets;
+mod volume_requests;
 mod volumes;
 mod workers;
 

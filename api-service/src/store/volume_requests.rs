@@ -1,0 +1,215 @@
+//! What owners and administrators do with volumes.
+
+use common::domain::{JobKind, QueueKey, VolumeId, VolumeSource, VolumeStatus};
+use common::messages::sheet::VolumeAction;
+
+use super::jobs::{Details, NewJob};
+use super::volumes::{Attachment, NewVolume, VolumeChanges, VolumeRow, find};
+use super::{Caller, RequestError, Scope, Store, StoreError};
+use crate::rules::{Refusal, may_add_volume, may_attach, may_delete_volume, may_detach};
+
+impl Store {
+    /// Makes a volume that reads as zeros. A worker does it; in a zone that was never seen it is in
+    /// `error` at once.
+    ///
+    /// # Errors
+    /// When the quota has no room for it.
+    pub async fn create_volume(
+        &self,
+        caller: &Caller,
+        new: NewVolume,
+    ) -> Result<VolumeRow, RequestError> {
+        let id = VolumeId::new();
+        let source = VolumeSource::new(format!("volume-{id}"))
+            .map_err(|bad| StoreError::Missing(bad.to_string()))?;
+        self.begin_volume(caller, id, new, source, VolumeAction::Create)
+            .await
+    }
+
+    /// Takes over data that is there already; a worker finds out its size.
+    ///
+    /// # Errors
+    /// When another record is about the same data, or the quota has no room for it.
+    pub async fn manage_volume(
+        &self,
+        caller: &Caller,
+        source: VolumeSource,
+        new: NewVolume,
+    ) -> Result<VolumeRow, RequestError> {
+        self.begin_volume(caller, VolumeId::new(), new, source, VolumeAction::Manage)
+            .await
+    }
+
+    async fn begin_volume(
+        &self,
+        caller: &Caller,
+        id: VolumeId,
+        new: NewVolume,
+        source: VolumeSource,
+        action: VolumeAction,
+    ) -> Result<VolumeRow, RequestError> {
+        let mut tx = self.write().await?;
+        let quota = tx.quota_use(&caller.project_id).await?;
+        may_add_volume(quota.volumes, quota.volumes_limit, new.size_gib)?;
+        let mut row = tx.new_volume_row(caller, id, new, source)?;
+        let seen = tx.zone_was_seen(&row.availability_zone).await?;
+        row.status = if seen {
+            VolumeStatus::Creating
+        } else {
+            VolumeStatus::Error
+        };
+        tx.add_volume(&row).await?;
+        if seen {
+            let job = tx
+                .add_job(NewJob {
+                    queue: QueueKey {
+                        kind: JobKind::Volume,
+                        zone: row.availability_zone.clone(),
+                        backend: row.backend.clone(),
+                    },
+                    backup_id: None,
+                    volume_id: Some(row.id),
+                    attempt: None,
+                    details: Details::Volume { action },
+                    caller,
+                    next_at: None,
+                })
+                .await?;
+            tx.set_volume(row.id, VolumeStatus::Creating, None, Some(job))
+                .await?;
+        }
+        tx.announce_volume(&row, row.status, None, None).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// Removes a volume.
+    ///
+    /// # Errors
+    /// When it is attached, or something works on it.
+    pub async fn delete_volume(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        id: VolumeId,
+    ) -> Result<(), RequestError> {
+        let mut tx = self.write().await?;
+        let row = find(tx.conn(), scope, id).await?;
+        may_delete_volume(row.status, !row.attachments.is_empty())?;
+        if tx.unsettled_job_of_volume(id).await?.is_some() {
+            return Err(Refusal::Busy.into());
+        }
+        if tx.volume_was_never_made(id).await? {
+            tx.bury_volume(id).await?;
+        } else {
+            let job = tx
+                .add_job(NewJob {
+                    queue: QueueKey {
+                        kind: JobKind::Volume,
+                        zone: row.availability_zone.clone(),
+                        backend: row.backend.clone(),
+                    },
+                    backup_id: None,
+                    volume_id: Some(id),
+                    attempt: None,
+                    details: Details::Volume {
+                        action: VolumeAction::Delete,
+                    },
+                    caller,
+                    next_at: None,
+                })
+                .await?;
+            tx.set_volume(id, VolumeStatus::Deleting, None, Some(job))
+                .await?;
+            tx.announce_volume(&row, VolumeStatus::Deleting, Some(job), None)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Notes that a server has the volume.
+    ///
+    /// # Errors
+    /// When it is not available.
+    pub async fn attach_volume(
+        &self,
+        scope: &Scope,
+        id: VolumeId,
+        server_id: Option<String>,
+        host_name: Option<String>,
+        device: Option<String>,
+    ) -> Result<(), RequestError> {
+        let mut tx = self.write().await?;
+        let mut row = find(tx.conn(), scope, id).await?;
+        may_attach(row.status)?;
+        row.attachments.push(Attachment {
+            attachment_id: uuid::Uuid::now_v7(),
+            server_id,
+            host_name,
+            device,
+            attached_at: tx.now,
+        });
+        tx.set_attachments(id, VolumeStatus::InUse, &row.attachments)
+            .await?;
+        tx.announce_volume(&row, VolumeStatus::InUse, None, None)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Notes that nobody has the volume any more.
+    ///
+    /// # Errors
+    /// When it is not in use.
+    pub async fn detach_volume(&self, scope: &Scope, id: VolumeId) -> Result<(), RequestError> {
+        let mut tx = self.write().await?;
+        let row = find(tx.conn(), scope, id).await?;
+        may_detach(row.status)?;
+        tx.set_attachments(id, VolumeStatus::Available, &[]).await?;
+        tx.announce_volume(&row, VolumeStatus::Available, None, None)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Sets a volume's status, whatever it was: an administrator's tool. A job that has the volume
+    /// goes on; it no longer changes the status at its end.
+    ///
+    /// # Errors
+    /// When there is no such volume in the scope.
+    pub async fn reset_volume_status(
+        &self,
+        scope: &Scope,
+        id: VolumeId,
+        status: VolumeStatus,
+    ) -> Result<(), RequestError> {
+        let mut tx = self.write().await?;
+        let row = find(tx.conn(), scope, id).await?;
+        tx.set_volume(id, status, None, None).await?;
+        tx.announce_volume(&row, status, None, None).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Changes what the owner may change.
+    ///
+    /// # Errors
+    /// When there is no such volume in the scope.
+    pub async fn update_volume(
+        &self,
+        scope: &Scope,
+        id: VolumeId,
+        changes: VolumeChanges,
+    ) -> Result<VolumeRow, RequestError> {
+        let mut tx = self.write().await?;
+        let mut row = find(tx.conn(), scope, id).await?;
+        row.name = changes.name.unwrap_or(row.name);
+        row.description = changes.description.unwrap_or(row.description);
+        row.metadata = changes.metadata.unwrap_or(row.metadata);
+        row.updated_at = Some(tx.now);
+        tx.describe_volume(&row).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+}
