@@ -131,13 +131,20 @@ fn prefix_of(refusal: &Refusal) -> &'static str {
         | Refusal::NothingToCancel(_)
         | Refusal::TooLateToCancel
         | Refusal::ResetWhileDeleting
-        | Refusal::NothingToReset => "Invalid backup: ",
+        | Refusal::NothingToReset
+        | Refusal::NotExportable
+        | Refusal::BackupExists
+        | Refusal::DataInMotion
+        | Refusal::ParentDeleting(_)
+        | Refusal::ParentLoop
+        | Refusal::ParentMissing(_) => "Invalid backup: ",
         Refusal::BackupQuota { .. } => "BackupLimitExceeded: ",
         Refusal::BackupGigabytesQuota { .. } => "VolumeBackupSizeExceedsAvailableQuota: ",
         Refusal::AlreadyManaged { .. } => "Unable to manage existing volume: ",
         Refusal::VolumeQuota { .. }
         | Refusal::GigabytesQuota { .. }
         | Refusal::NoService
+        | Refusal::NoServiceFor(_)
         | Refusal::NoSuchBackend(_) => "",
         Refusal::Busy => "Conflict: ",
     }
@@ -160,9 +167,16 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::TooLateToCancel
         | Refusal::ResetWhileDeleting
         | Refusal::NothingToReset
+        | Refusal::NotExportable
+        | Refusal::BackupExists
+        | Refusal::DataInMotion
+        | Refusal::ParentDeleting(_)
+        | Refusal::ParentLoop
+        | Refusal::ParentMissing(_)
         | Refusal::AlreadyManaged { .. }
         | Refusal::NoSuchBackend(_) => StatusCode::BAD_REQUEST,
         Refusal::NoService => StatusCode::NOT_FOUND,
+        Refusal::NoServiceFor(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Busy => StatusCode::CONFLICT,
         Refusal::BackupQuota { .. }
         | Refusal::BackupGigabytesQuota { .. }

@@ -5,6 +5,7 @@
 
 mod backup;
 mod give_up;
+mod import;
 mod quota;
 mod volume;
 
@@ -13,10 +14,11 @@ pub use backup::{
     may_restore, may_restore_to, pick_parent, reset_of,
 };
 pub use give_up::{Trials, why_give_up};
+pub use import::{EXPORTED_SERVICE, ImportFacts, may_export, may_import, serves};
 pub use quota::{QuotaLimit, QuotaUse, Usage, may_add_backup, may_add_volume};
 pub use volume::{may_attach, may_delete_volume, may_detach};
 
-use common::domain::{BackupStatus, VolumeStatus};
+use common::domain::{BackupId, BackupStatus, VolumeStatus};
 
 /// Why something may not be done: one variant for each sentence of the API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +104,27 @@ pub enum Refusal {
     /// `available` is a promise about stored data; there is none.
     #[error("The backup has no complete data and cannot be reset to available.")]
     NothingToReset,
+    /// Only an available backup has a record to give away.
+    #[error("Backup status must be available and not error.")]
+    NotExportable,
+    /// A live backup has the id of the record.
+    #[error("Backup already exists in database.")]
+    BackupExists,
+    /// The data of the record is another backup's that is being made or removed.
+    #[error("another backup that is being created or deleted names the same data.")]
+    DataInMotion,
+    /// The record builds on a backup that goes away.
+    #[error("backup {0}, which it builds on, is being deleted.")]
+    ParentDeleting(BackupId),
+    /// The record would be its own ancestor.
+    #[error("the chain of its parents leads back to itself.")]
+    ParentLoop,
+    /// A backup of the chain was not imported.
+    #[error("backup {0}, which it builds on, is not here; import its record first.")]
+    ParentMissing(BackupId),
+    /// There is nobody who could serve the record's driver, or any other.
+    #[error("Service {0} could not be found.")]
+    NoServiceFor(String),
     /// No worker was ever seen in the zone.
     #[error("Service cinder-backup could not be found.")]
     NoService,

@@ -147,6 +147,33 @@ impl Tx {
         })
     }
 
+    /// Writes an attempt whose data was there before its record: an imported backup's.
+    pub(super) async fn add_committed_attempt(
+        &mut self,
+        backup: BackupId,
+        names: &AttemptNames,
+    ) -> Result<(), StoreError> {
+        let now = micros(self.now);
+        let options = self.settings().backup.store_options();
+        sqlx::query(
+            "INSERT INTO attempts (backup_id, number, container, prefix, prefix_time, snapshot, \
+             scratch, options, state, two_generations, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'committed', 0, $5)",
+        )
+        .bind(backup.to_string())
+        .bind(i64::from(names.number))
+        .bind(names.container.to_string())
+        .bind(names.prefix.to_string())
+        .bind(now)
+        .bind(names.snapshot.clone())
+        .bind(names.scratch.clone())
+        .bind(json_text(&options))
+        .execute(self.conn())
+        .await
+        .map_err(failed("write the attempt of an imported backup"))?;
+        Ok(())
+    }
+
     /// Makes an attempt the one whose names the backup's record shows.
     pub(crate) async fn show_attempt(&mut self, attempt: &AttemptRow) -> Result<(), StoreError> {
         sqlx::query("UPDATE backups SET container = $2, prefix = $3 WHERE id = $1")

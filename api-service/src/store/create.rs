@@ -59,9 +59,9 @@ impl Store {
         let quota = tx.quota_use(&caller.project_id).await?;
         may_add_backup(quota.backups, quota.backups_limit, volume.size_gib)?;
         let parent_id = if new.incremental {
-            Some(pick_parent(
-                &tx.parent_candidates(caller, volume.id).await?,
-            )?)
+            let parent = pick_parent(&tx.parent_candidates(caller, volume.id).await?)?;
+            tx.require_whole_chain(parent).await?;
+            Some(parent)
         } else {
             None
         };

@@ -48,6 +48,7 @@ impl Store {
         let mut tx = self.write().await?;
         let mut backup = backups::find(tx.conn(), scope, id).await?;
         may_restore(backup.status)?;
+        tx.require_whole_chain(id).await?;
         let named = request.name.is_some();
         let (volume, is_new) = match request.volume_id {
             Some(volume) => {

@@ -148,9 +148,16 @@ impl Tx {
             .ok_or_else(|| StoreError::Missing(format!("the attempt of job {}", job.id)))?;
         let attempt = self.attempt(backup.id, number).await?;
         let names = &attempt.names;
-        let shared = self
+        let mut shared = self
             .prefix_is_shared(backup.id, &names.container, &names.prefix)
             .await?;
+        // A deleted backup that came back by an import lives from a later attempt with these names.
+        for other in self.attempts(backup.id).await? {
+            shared |= other.state == AttemptState::Committed
+                && other.names.number != number
+                && (&other.names.container, &other.names.prefix)
+                    == (&names.container, &names.prefix);
+        }
         let is_kept = attempt.state == AttemptState::Committed;
         let scope = if shared || (is_kept && backup.delete_began) {
             CleanScope::ScratchOnly

@@ -91,6 +91,15 @@ impl Tx {
         Ok(())
     }
 
+    /// Whether any worker was ever seen at all.
+    pub(super) async fn any_worker_was_seen(&mut self) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM workers")
+            .fetch_one(self.conn())
+            .await
+            .map_err(failed("look whether any worker was ever seen"))?;
+        Ok(Columns(&row).count("n")? > 0)
+    }
+
     /// Whether any worker was ever in this zone: then its jobs have somebody to wait for.
     pub(crate) async fn zone_was_seen(&mut self, zone: &Token) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT COUNT(*) AS n FROM workers WHERE zone = $1")

@@ -8,6 +8,8 @@
 //! DELETE /backups/{id}                      delete    202
 //! POST   /backups/{id}/restore              restore   202
 //! POST   /backups/{id}/action               action    202  os-reset_status, os-force_delete, emberkeep:cancel
+//! GET    /backups/{id}/export_record        export    200  {backup-record}
+//! POST   /backups/import_record             import    201  {id, name, links}
 //! GET    /backups/{id}/emberkeep-progress   progress  200  our own; as JSON or as a stream of events
 //! ```
 //!
@@ -16,8 +18,11 @@
 mod action;
 mod create;
 mod delete;
+mod export;
+mod import;
 mod list;
 mod progress;
+mod record;
 mod restore;
 mod show;
 mod update;
@@ -47,6 +52,8 @@ pub(super) fn routes() -> Router<AppState> {
         )
         .route("/v3/backups/{backup_id}/restore", post(restore::restore))
         .route("/v3/backups/{backup_id}/action", post(action::act))
+        .route("/v3/backups/{backup_id}/export_record", get(export::export))
+        .route("/v3/backups/import_record", post(import::import))
         .route(
             "/v3/backups/{backup_id}/emberkeep-progress",
             get(progress::progress),

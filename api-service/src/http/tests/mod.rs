@@ -7,6 +7,7 @@ mod backup_errors;
 mod backups;
 mod catalogue;
 mod lists;
+mod records;
 mod restores;
 mod routes;
 mod volumes;

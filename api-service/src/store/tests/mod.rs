@@ -2,6 +2,7 @@
 
 mod create;
 mod endings;
+mod imports;
 mod restore;
 mod rows;
 

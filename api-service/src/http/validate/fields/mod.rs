@@ -142,6 +142,26 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A text of 1 to 255 characters that must be there and not null.
+    pub(in crate::http) fn present_text(&self, field: &str) -> Result<String, Invalid> {
+        let text = self.present_long_text(field)?;
+        let value = self.raw(field).unwrap_or(&Value::Null);
+        check_text(field, value, &text)?;
+        Ok(text)
+    }
+
+    /// A text of any length but none that must be there and not null.
+    pub(in crate::http) fn present_long_text(&self, field: &str) -> Result<String, Invalid> {
+        match self.raw(field).unwrap_or(&Value::Null) {
+            Value::String(text) if !text.is_empty() => Ok(text.clone()),
+            Value::String(_) => Err(self.refuse(field, "'' is too short")),
+            other => {
+                let reason = format!("{} is not of type 'string'", python::repr(other));
+                Err(self.refuse(field, reason))
+            }
+        }
+    }
+
     /// A name: as [`Self::text`], blanks around it cut.
     pub(in crate::http) fn name(&self, field: &str) -> Result<Option<Option<String>>, Invalid> {
         let text = self.text(field)?;
