@@ -25,7 +25,9 @@ pub(crate) async fn run_on_thread(job: Job, sheet: Sheet, reported: ReportedJob)
         .name(format!("{}-job", reported.kind))
         .spawn(move || {
             let _in_span = span.entered();
-            let _ = tell.send(run_caught(&job, sheet));
+            let end = run_caught(&job, sheet);
+            drop(job); // its lease is not renewed any more when the slot is free
+            let _ = tell.send(end);
         });
     let end = match thread {
         Ok(_detached) => told.await.unwrap_or_else(|_| ending("crashed", None)),
@@ -76,4 +78,152 @@ fn log_end(job: &ReportedJob, end: &Ending, began: Instant) {
         seconds = began.elapsed().as_secs_f64(),
         "job ended here"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use common::broker::{Link, Publisher, RpcClient};
+    use common::config::Amqp;
+    use common::domain::{
+        ClaimId, Incarnation, JobId, SystemClock, Token, VolumeId, VolumeSource, WorkerName,
+    };
+    use common::messages::rpc::Fence;
+    use common::messages::sheet::{VolumeAction, VolumeRef, VolumeSheet};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::engine::EngineLimits;
+    use crate::environment::{Environment, Stopping};
+    use crate::lease::{BootClock, Hold, Lease, LeaseParts};
+    use crate::progress;
+    use crate::running::Running;
+    use crate::store::posix::PosixStore;
+    use crate::volume::{FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
+
+    /// A driver with a bug.
+    #[derive(Debug)]
+    struct Panics;
+
+    impl VolumeDriver for Panics {
+        fn create(&self, _: &VolumeRef) -> Result<(), VolumeError> {
+            panic!("a bug")
+        }
+        fn inspect(&self, _: &VolumeRef) -> Result<u64, VolumeError> {
+            panic!("a bug")
+        }
+        fn delete(&self, _: &VolumeRef) -> Result<(), VolumeError> {
+            panic!("a bug")
+        }
+        fn freeze(
+            &self,
+            _: &VolumeRef,
+            _: &str,
+            _: u64,
+            _: bool,
+        ) -> Result<Box<dyn FrozenVolume>, VolumeError> {
+            panic!("a bug")
+        }
+        fn remove_snapshot(&self, _: &VolumeRef, _: &str) -> Result<(), VolumeError> {
+            panic!("a bug")
+        }
+        fn open_target(&self, _: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError> {
+            panic!("a bug")
+        }
+    }
+
+    /// A worker whose broker is not there, and which does not wait for it.
+    fn environment() -> Environment {
+        let tracker = TaskTracker::new();
+        let stopping = Stopping::new();
+        stopping.abandon.cancel();
+        let amqp = Amqp {
+            url: "amqp://127.0.0.1:1/%2f".to_owned(),
+            url_file: None,
+        };
+        let link = Link::start(&amqp, "test".to_owned(), &tracker, stopping.end.clone());
+        let driver: Arc<dyn VolumeDriver> = Arc::new(Panics);
+        Environment {
+            worker: WorkerName::from("w"),
+            incarnation: Incarnation::new(),
+            zone: token(),
+            slots: 1,
+            volumes: BTreeMap::from([(token(), driver)]),
+            target: token(),
+            store: Arc::new(PosixStore::new("/nowhere", None)),
+            limits: EngineLimits {
+                threads: 1,
+                seal_size_bytes: 1,
+                seal_after: Duration::ZERO,
+            },
+            stop_margin: Duration::ZERO,
+            claim_patience: Duration::ZERO,
+            heartbeat: Duration::ZERO,
+            rpc: RpcClient::new(link.clone(), tracker.clone()),
+            publisher: Arc::new(Publisher::new(link)),
+            clock: Arc::new(SystemClock),
+            boot_clock: BootClock::of_machine(),
+            running: Running::new(1),
+            stopping,
+            tracker,
+        }
+    }
+
+    fn token() -> Token {
+        Token::new("fast").unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_job_that_panics_costs_its_lease_and_not_the_worker() {
+        let env = Arc::new(environment());
+        let fence = Fence {
+            job_id: JobId::new(),
+            generation: 1,
+            claim_id: ClaimId::new(),
+        };
+        let minute = Duration::from_secs(60);
+        let hold = Hold::new(
+            env.boot_clock.clone(),
+            env.boot_clock.now(),
+            minute,
+            Duration::ZERO,
+            env.stopping.halt.clone(),
+        );
+        let renewing = CancellationToken::new();
+        let job = Job {
+            env: Arc::clone(&env),
+            lease: Lease::new(LeaseParts {
+                fence,
+                rpc: env.rpc.clone(),
+                hold: Arc::new(hold),
+                wire: Arc::default(),
+                renew_soon: Arc::default(),
+                abandon: env.stopping.abandon.clone(),
+                reporter: progress::channel().0,
+                renewing: renewing.clone().drop_guard(),
+            }),
+            generation: 1,
+            give_up: None,
+            lease_time: minute,
+        };
+        let volume = VolumeRef {
+            volume_id: VolumeId::new(),
+            backend: token(),
+            source: VolumeSource::new("v").unwrap(),
+            size_gib: 1,
+        };
+        let sheet = Sheet::Volume(VolumeSheet {
+            volume,
+            action: VolumeAction::Create,
+        });
+        let thread = std::thread::spawn(move || run_caught(&job, sheet));
+        let end = thread.join().expect("the panic is caught");
+        assert_eq!(end, ending("crashed", Some("a bug".to_owned())));
+        assert!(renewing.is_cancelled(), "nobody renews the lease any more");
+        env.stopping.end.cancel();
+    }
 }
