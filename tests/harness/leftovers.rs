@@ -36,7 +36,8 @@ impl TestStack {
         assert!(waited.is_ok(), "left behind: {last:#?}");
     }
 
-    async fn leftovers(&self) -> Vec<String> {
+    /// What no record names at this moment.
+    pub async fn leftovers(&self) -> Vec<String> {
         let mut found = self.leftovers_on_target().await;
         found.extend(self.leftovers_on_volumes().await);
         for (queue, messages) in self.broker().held_messages().await {

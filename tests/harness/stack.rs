@@ -262,9 +262,9 @@ impl TestStack {
         self.api.manage_volume(name).await
     }
 
-    /// A volume whose backup takes seconds when the stack is slow: dense text of 96 MiB.
+    /// A volume whose backup takes seconds when the stack is slow: dense text of 64 MiB.
     pub async fn large_volume(&self, name: &str) -> VolumeId {
-        volume::write_dense(&self.file_to_manage(name), 96 * volume::MIB, 7);
+        volume::write_dense(&self.file_to_manage(name), 64 * volume::MIB, 7);
         self.api.manage_volume(name).await
     }
 

@@ -18,3 +18,4 @@ mod outages;
 mod refusals;
 mod restores;
 mod strike;
+mod vigilance;

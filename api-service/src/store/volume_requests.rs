@@ -99,7 +99,10 @@ impl Store {
         if tx.unsettled_job_of_volume(id).await?.is_some() {
             return Err(Refusal::Busy.into());
         }
-        if tx.volume_was_never_made(id).await? {
+        // What could not be taken over never became ours: no worker told a size, and the data,
+        // if there is any, stays where it is.
+        let never_ours = row.size_gib == 0;
+        if never_ours || tx.volume_was_never_made(id).await? {
             tx.bury_volume(id).await?;
         } else {
             let job = tx
