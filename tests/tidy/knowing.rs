@@ -163,7 +163,7 @@ fn only_the_wiring_names_a_concrete_driver() {
         "backup-worker/src/",
         &[
             "backup-worker/src/main.rs",
-            "backup-worker/src/environment.rs",
+            "backup-worker/src/lib.rs",
             "backup-worker/src/volume/",
             "backup-worker/src/store/",
         ],
