@@ -262,9 +262,9 @@ impl TestStack {
         self.api.manage_volume(name).await
     }
 
-    /// A volume whose backup takes seconds when the stack is slow: dense text of 64 MiB.
+    /// A volume whose backup takes seconds when the stack is slow: dense text of 48 MiB.
     pub async fn large_volume(&self, name: &str) -> VolumeId {
-        volume::write_dense(&self.file_to_manage(name), 64 * volume::MIB, 7);
+        volume::write_dense(&self.file_to_manage(name), 48 * volume::MIB, 7);
         self.api.manage_volume(name).await
     }
 
@@ -346,7 +346,7 @@ heartbeat = "300ms"
 engine_threads = 1
 seal_size = "2MiB"
 seal_after = "1s"
-drain_timeout = "60s"
+drain_timeout = "10m"
 [volume_backends.main]
 driver = "file"
 path = "{volumes}"

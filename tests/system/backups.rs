@@ -194,7 +194,7 @@ async fn progress_is_told_and_only_grows() {
         }
     }
     assert!(told.iter().any(|told| told.done_bytes > 0));
-    assert!(told.iter().all(|told| told.done_bytes <= 64 * MIB));
+    assert!(told.iter().all(|told| told.done_bytes <= 48 * MIB));
     assert_eq!(stack.api().progress(backup).await, None);
     stack.assert_nothing_left_behind().await;
 }

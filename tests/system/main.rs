@@ -7,15 +7,12 @@
 
 mod backups;
 mod cancels;
-mod crashes;
 mod deletes;
-mod drains;
-mod histories;
 mod lists;
 mod messages;
 mod names;
-mod outages;
 mod refusals;
 mod restores;
+mod slow_ones;
 mod strike;
 mod vigilance;
