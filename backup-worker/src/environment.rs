@@ -1,6 +1,7 @@
 //! Everything jobs share: built once in [`run`](crate::run), handed to each.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::engine::EngineLimits;
 use crate::lease::BootClock;
 use crate::running::Running;
 use crate::store::BackupStore;
-use crate::volume::VolumeDriver;
+use crate::store::posix::PosixStore;
+use crate::volume::{FileVolumes, VolumeDriver};
 
 /// The worker, as its parts see it.
 #[derive(Debug)]
@@ -65,4 +67,14 @@ impl Stopping {
             end: token(),
         }
     }
+}
+
+/// A target at a path, for who has no configuration: any prepared one may be written to.
+pub(crate) fn store_at(path: &Path) -> Arc<dyn BackupStore> {
+    Arc::new(PosixStore::new(path, None))
+}
+
+/// The files below a directory as volumes.
+pub(crate) fn files_below(directory: &Path) -> Arc<dyn VolumeDriver> {
+    Arc::new(FileVolumes::new(directory))
 }

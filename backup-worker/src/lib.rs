@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! consumer ──► jobs ──► engine ──► store, volume: traits; one file per driver
-//!     └──────► lease      └──► format: reads and writes the stored format
+//!     └──────► lease  ↑   └──► format: reads and writes the stored format
+//!          standalone ┘ commands for a stored tree alone
 //! ```
 //!
 //! * A worker keeps nothing: whatever must outlive it is on the target, or with the state owner,
@@ -11,6 +12,7 @@
 //!   code, and the engine's threads below it.
 //! * It never decides who may do what, and never deletes what it was not told to.
 
+pub mod cli;
 mod consumer;
 pub mod engine;
 mod environment;
@@ -21,12 +23,13 @@ mod lease;
 mod presence;
 mod progress;
 mod running;
+pub mod standalone;
 pub mod store;
 pub mod volume;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -250,12 +253,17 @@ pub struct InitError {
 /// When the directory cannot be made or marked.
 pub fn init_target(settings: &Settings) -> Result<uuid::Uuid, InitError> {
     match settings.backup.driver {
-        BackupDriver::Posix => {
-            let path = &settings.backup.path;
-            store::posix::init_target(path).map_err(|source| InitError {
-                path: path.clone(),
-                source,
-            })
-        }
+        BackupDriver::Posix => init_target_at(&settings.backup.path),
     }
+}
+
+/// Prepares a directory to be a backup target, once; its id.
+///
+/// # Errors
+/// When the directory cannot be made or marked.
+pub fn init_target_at(path: &Path) -> Result<uuid::Uuid, InitError> {
+    store::posix::init_target(path).map_err(|source| InitError {
+        path: path.to_owned(),
+        source,
+    })
 }

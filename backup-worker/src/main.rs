@@ -1,44 +1,33 @@
-//! Configuration, logs, signals, then [`backup_worker::run`].
+//! What is asked, configuration, logs, signals, then [`backup_worker::run`].
 
-use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use backup_worker::cli::{Arguments, Command, InitTarget};
+use backup_worker::standalone;
+use clap::Parser;
 use common::config::Settings;
 use common::shutdown::StopSignals;
 use common::telemetry;
 use futures_util::stream;
 
-/// Takes backup jobs from the broker and moves volume data.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// Configuration file (TOML). Without it: defaults and environment.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Prepares the backup target and prints its id; one that is prepared keeps it.
-    InitTarget,
-}
-
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let settings = Settings::load(arguments.config.as_deref())?;
-    match arguments.command {
-        Some(Command::InitTarget) => init_target(&settings),
-        None => work(settings),
+fn main() -> anyhow::Result<ExitCode> {
+    let Arguments { config, command } = Arguments::parse();
+    let settings = || Settings::load(config.as_deref());
+    match command {
+        Some(Command::Standalone(command)) => return Ok(standalone::run(&command)),
+        Some(Command::InitTarget(InitTarget { path: Some(path) })) => {
+            print_id(backup_worker::init_target_at(&path)?);
+        }
+        Some(Command::InitTarget(_)) => print_id(backup_worker::init_target(&settings()?)?),
+        None => work(settings()?)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stdout, reason = "the id is what the command is for")]
-fn init_target(settings: &Settings) -> anyhow::Result<()> {
-    println!("{}", backup_worker::init_target(settings)?);
-    Ok(())
+fn print_id(target_id: uuid::Uuid) {
+    println!("{target_id}");
 }
 
 #[tokio::main]

@@ -58,7 +58,11 @@ impl Default for Backup {
 }
 
 impl Backup {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Checks what the form of objects must keep to.
+    ///
+    /// # Errors
+    /// The first rule that is broken, with its key.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let (object, block) = (self.object_size.as_u64(), self.block_size.as_u64());
         if block == 0 || !block.is_multiple_of(512) {
             return Err(ConfigError::invalid(
