@@ -1,7 +1,6 @@
 //! Everything jobs share: built once in [`run`](crate::run), handed to each.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,7 @@ use crate::engine::EngineLimits;
 use crate::lease::BootClock;
 use crate::running::Running;
 use crate::store::BackupStore;
-use crate::store::posix::PosixStore;
-use crate::volume::{FileVolumes, VolumeDriver};
+use crate::volume::VolumeDriver;
 
 /// The worker, as its parts see it.
 #[derive(Debug)]
@@ -67,14 +65,4 @@ impl Stopping {
             end: token(),
         }
     }
-}
-
-/// A target at a path, for who has no configuration: any prepared one may be written to.
-pub(crate) fn store_at(path: &Path) -> Arc<dyn BackupStore> {
-    Arc::new(PosixStore::new(path, None))
-}
-
-/// The files below a directory as volumes.
-pub(crate) fn files_below(directory: &Path) -> Arc<dyn VolumeDriver> {
-    Arc::new(FileVolumes::new(directory))
 }

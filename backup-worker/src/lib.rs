@@ -267,3 +267,13 @@ pub fn init_target_at(path: &Path) -> Result<uuid::Uuid, InitError> {
         source,
     })
 }
+
+/// A target at a path, for who has no configuration: any prepared one may be written to.
+pub(crate) fn store_at(path: &Path) -> Arc<dyn BackupStore> {
+    Arc::new(PosixStore::new(path, None))
+}
+
+/// The files below a directory as volumes.
+pub(crate) fn files_below(directory: &Path) -> Arc<dyn VolumeDriver> {
+    Arc::new(FileVolumes::new(directory))
+}

@@ -19,13 +19,13 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::repository::Repository;
 use super::watch::Watch;
+use crate::cli;
 use crate::engine::{self, BackupTask, CloseTask, EngineError, Monitor};
 use crate::format::metadata::MetadataHead;
 use crate::format::sha256file::DigestStream;
 use crate::jobs::erase;
 use crate::store::{BackupStore, StoreError, posix};
 use crate::volume::{FrozenVolume, VolumeDriver};
-use crate::{cli, environment};
 
 /// What was backed up.
 #[derive(Debug, Serialize)]
@@ -296,7 +296,7 @@ impl Source {
         let name = name.to_string_lossy();
         let source = VolumeSource::new(name)
             .map_err(|error| Failure::to(format!("back up {shown}"), &error))?;
-        let driver = environment::files_below(directory);
+        let driver = crate::files_below(directory);
         let mut volume = VolumeRef {
             volume_id: options.volume_id,
             backend: Token::new("file").expect("`file` is a token"),

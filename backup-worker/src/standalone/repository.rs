@@ -15,7 +15,6 @@ use common::messages::sheet::StoredBackup;
 
 use super::failure::Failure;
 use super::watch::Watch;
-use crate::environment;
 use crate::format::FormatError;
 use crate::format::metadata::{self, MetadataHead, ObjectEntry};
 use crate::store::{BackupStore, StoreError, posix};
@@ -75,7 +74,7 @@ impl Repository {
         }
         Ok(Self {
             path: path.to_owned(),
-            store: environment::store_at(path),
+            store: crate::store_at(path),
             index: OnceCell::new(),
         })
     }

@@ -85,10 +85,7 @@ pub fn verify(
         watch.check()?;
         watch.begin(format!("verifying {}/{}", index + 1, backups.len()));
         match one(repository, *id, sample, watch) {
-            Ok(restorable) => {
-                verified.read_bytes += restorable.totals.read.0;
-                verified.warnings.extend(restorable.warnings);
-            }
+            Ok(restorable) => verified.warnings.extend(restorable.warnings),
             Err(Failure::Damaged(Findings { findings, more, .. })) => {
                 verified.damaged.push(*id);
                 verified.found.more += more;
@@ -103,8 +100,13 @@ pub fn verify(
                 verified.unchecked.push(format!("backup {id}: {other}"));
             }
         }
+        verified.read_bytes += watch.read_bytes();
     }
     watch.end();
+    if sample.is_some() && verified.read_bytes == 0 {
+        let warning = "nothing fell into the share; a larger one, or another seed, reads something";
+        verified.warnings.push(warning.to_owned());
+    }
     verified.backups = backups;
     Ok(verified)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::shutdown::StopSignals;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,6 +15,8 @@ use crate::engine::{Monitor, Progress, Stop};
 pub struct Watch {
     stopped: AtomicBool,
     bar: Option<ProgressBar>,
+    /// Bytes read since the last [`Watch::begin`].
+    read: AtomicU64,
 }
 
 impl Watch {
@@ -28,8 +30,8 @@ impl Watch {
     /// stop the work; the second one the process.
     pub(super) fn of_process(quiet: bool) -> Result<Arc<Self>, Failure> {
         let watch = Arc::new(Self {
-            stopped: AtomicBool::new(false),
             bar: (!quiet && io::stderr().is_terminal()).then(bar),
+            ..Self::default()
         });
         let heard = Arc::clone(&watch);
         listen(move || heard.stopped.store(true, Ordering::Relaxed))
@@ -39,10 +41,16 @@ impl Watch {
 
     /// Says what is being done now.
     pub(super) fn begin(&self, doing: String) {
+        self.read.store(0, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
             bar.set_position(0);
             bar.set_message(doing);
         }
+    }
+
+    /// Bytes read since the last [`Watch::begin`], whatever came of it.
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Takes the bar away.
@@ -73,6 +81,7 @@ impl Monitor for Watch {
     }
 
     fn advanced(&self, progress: Progress) {
+        self.read.store(progress.totals.read.0, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
             bar.set_length(progress.totals.volume.0);
             bar.set_position(progress.done_bytes);

@@ -53,10 +53,8 @@ impl Chain {
         backups
             .map(|(id, wanted)| {
                 let got = naive.restore(id, 0)?;
-                let differs = got
-                    .iter()
-                    .zip(wanted)
-                    .position(|(got, wanted)| got != wanted);
+                let same = |(got, wanted): (&u16, &u8)| *got == u16::from(*wanted);
+                let differs = got.iter().zip(wanted).position(|pair| !same(pair));
                 let longer = (got.len() != wanted.len()).then(|| got.len().min(wanted.len()));
                 Ok(differs.or(longer))
             })
@@ -210,7 +208,10 @@ fn each_of_a_thousand_damages_that_would_change_a_restored_byte_is_found_and_nam
                 let at = findings.iter().filter(|finding| !is_data || named(finding));
                 let mut at = at.peekable();
                 assert!(at.peek().is_some(), "{about}: not named in {findings:?}");
-                if let Ok(Some(wrong)) = wrong {
+                // The simple reader lets what an object has too much run over into its neighbour.
+                if let Ok(Some(wrong)) = wrong
+                    && how != "grown"
+                {
                     let covered = at.any(|finding| covers(finding, *wrong));
                     assert!(covered, "{about}: byte {wrong} is not in {findings:?}");
                 }
