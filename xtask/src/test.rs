@@ -195,7 +195,8 @@ impl Runner {
             Self::Nextest => {
                 let mut command = cargo(&["nextest", "run", "--profile", "ci"]);
                 command.args(arguments).envs(environment);
-                let report = target_dir().await?.join("nextest/ci/junit.xml");
+                // nextest keeps its reports there wherever cargo's own target folder is.
+                let report = build::workspace().join("target/nextest/ci/junit.xml");
                 let _ = std::fs::remove_file(&report);
                 let status = command.status().await.context("start cargo nextest")?;
                 count_report(&report, counts)?;
