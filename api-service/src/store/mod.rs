@@ -6,7 +6,7 @@
 //!                                                 and only then: the relay is woken, settled jobs are logged
 //! ```
 //!
-//! **Invariant.** Whatever changes a row does so inside a [`Tx`], and there is one writer at a time:
+//! **Invariant.** Whatever changes a row does so inside a `Tx`, and there is one writer at a time:
 //! rules read the very rows that the same transaction changes, so a check and its deed cannot be
 //! torn apart. On SQLite the writer is one connection that begins as a writer, in one process, which
 //! an exclusive lock beside the file guarantees.

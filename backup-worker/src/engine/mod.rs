@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `threads` threads take units of work (a stripe of the volume; a window of it) from one locked
-//! [line](line), run each to its end, and send what came out through one bounded channel to one collector,
+//! [`line`], run each to its end, and send what came out through one bounded channel to one collector,
 //! which is the calling thread. There are no stages with queues between them: no core idles while
 //! another stage is slow, data stays near the core that read it, and memory is fixed at the start.
 //!
