@@ -22,7 +22,7 @@ mod target;
 pub mod volume;
 mod wait;
 
-pub use api::{Answer, Api, NewBackup};
+pub use api::{Answer, Api, NewBackup, Record};
 pub use broker::{Broker, Parked};
 pub use events::{Event, Listener};
 pub use model::{Backup, Progress, Restored, Volume};

@@ -8,6 +8,7 @@
 mod backups;
 mod cancels;
 mod deletes;
+mod imports;
 mod lists;
 mod messages;
 mod names;

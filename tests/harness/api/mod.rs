@@ -1,6 +1,7 @@
 //! The HTTP client.
 
 mod backups;
+mod records;
 mod volumes;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use backups::NewBackup;
+pub use records::Record;
 
 /// The highest version, so that answers have every field.
 const VERSION: &str = "volume 3.71";
