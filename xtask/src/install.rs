@@ -17,6 +17,8 @@ pub enum Need {
     RabbitMq,
     /// The tools of ext4, to make a volume with a file system and to check it.
     Ext4Tools,
+    /// Python with its environments, for the clients that tests drive.
+    PythonVenv,
 }
 
 impl Need {
@@ -28,6 +30,12 @@ impl Need {
             Self::Ext4Tools => ["mke2fs", "debugfs", "e2fsck"]
                 .iter()
                 .all(|program| files::find_program(program).is_some()),
+            Self::PythonVenv => files::find_program("python3").is_some_and(|python| {
+                let mut command = std::process::Command::new(python);
+                command.args(["-c", "import ensurepip, venv"]);
+                let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+                quiet.status().is_ok_and(|status| status.success())
+            }),
         }
     }
 
@@ -35,6 +43,7 @@ impl Need {
         match self {
             Self::RabbitMq => "rabbitmq-server",
             Self::Ext4Tools => "e2fsprogs",
+            Self::PythonVenv => "python3-venv",
         }
     }
 
@@ -44,6 +53,7 @@ impl Need {
             Self::Ext4Tools => {
                 "mke2fs, debugfs and e2fsck, to make and check a file system in a file"
             }
+            Self::PythonVenv => "Python with venv, for the clients that tests drive",
         }
     }
 }

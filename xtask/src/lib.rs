@@ -9,6 +9,7 @@
 
 pub mod build;
 pub mod check;
+pub mod clients;
 pub mod config_file;
 pub mod demo;
 pub mod files;

@@ -59,6 +59,9 @@ enum Command {
         /// Without the slow system tests and the demo
         #[arg(long)]
         quick: bool,
+        /// Only the clients that people have and the real Cinder, against running stacks
+        #[arg(long, conflicts_with = "quick")]
+        clients: bool,
         #[command(flatten)]
         machine: Machine,
     },
@@ -145,7 +148,16 @@ async fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Check => check::run().await,
-        Command::Test { quick, machine } => {
+        Command::Test {
+            clients: true,
+            machine,
+            ..
+        } => {
+            test::introduce_clients(&machine.broker());
+            machine.ensure(vec![Need::PythonVenv]).await?;
+            test::run_clients(machine.broker(), !machine.no_install).await
+        }
+        Command::Test { quick, machine, .. } => {
             test::introduce(&machine.broker());
             machine.ensure(vec![Need::Ext4Tools]).await?;
             test::run(machine.broker(), quick).await

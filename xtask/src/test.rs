@@ -16,7 +16,7 @@ use crate::files::ScratchDir;
 use crate::rabbitmq::Node;
 use crate::stack::Broker;
 use crate::stage::{Stages, shown, succeed};
-use crate::{build, check, demo, files, say};
+use crate::{build, check, clients, demo, files, say};
 
 /// What a test prints when it cannot run here.
 const SKIPPED: &str = "SKIPPED: ";
@@ -54,23 +54,7 @@ pub async fn run(broker: Broker, quick: bool) -> Result<()> {
     stages.run(dependencies(&mut counts)).await?;
 
     let scratch = ScratchDir::new(&target_dir().await?, "test")?;
-    let mut node = None;
-    let mut environment = Vec::new();
-    let start = async {
-        match &broker {
-            Broker::Private => {
-                let started = Node::start(&scratch.path().join("rabbitmq")).await?;
-                environment.push(("EMBERKEEP_TEST_AMQP_URL", started.amqp_url()));
-                environment.push(("EMBERKEEP_TEST_MANAGEMENT_URL", started.management_url()));
-                node = Some(started);
-            }
-            Broker::Given { amqp_url } => {
-                environment.push(("EMBERKEEP_TEST_AMQP_URL", amqp_url.clone()));
-            }
-        }
-        Ok(())
-    };
-    stages.run(start).await?;
+    let (node, environment) = stages.run(start_broker(&broker, &scratch)).await?;
     let tests = async {
         let mut arguments = vec!["--workspace", "--all-targets"];
         if quick {
@@ -95,6 +79,63 @@ pub async fn run(broker: Broker, quick: bool) -> Result<()> {
     }
     counts.report();
     Ok(())
+}
+
+/// Says what the tests of the clients will do to this machine.
+pub fn introduce_clients(broker: &Broker) {
+    say::line(
+        "This builds the services and drives them with clients from PyPI, and a real Cinder with them.",
+    );
+    say::line("Those are installed into a folder of your cache, once.");
+    if *broker == Broker::Private {
+        say::line("A private RabbitMQ node is started on loopback, and ended again.");
+    }
+}
+
+/// Runs the clients that people have, and the real Cinder, against running stacks.
+///
+/// # Errors
+/// When a stage fails; the rest is not run.
+pub async fn run_clients(broker: Broker, may_install: bool) -> Result<()> {
+    let mut stages = Stages::new(vec!["clients", "build", "broker", "tests"]);
+    let mut counts = Counts::default();
+    let runner = Runner::find().await;
+    let programs = stages.run(clients::ensure(may_install)).await?;
+    stages.run(builds()).await?;
+    let scratch = ScratchDir::new(&target_dir().await?, "test")?;
+    let (node, mut environment) = stages.run(start_broker(&broker, &scratch)).await?;
+    let programs = programs.into_os_string().into_string();
+    let programs = programs.map_err(|path| anyhow::anyhow!("{} is no text", path.display()))?;
+    environment.push(("EMBERKEEP_TEST_CLIENTS", programs));
+    let arguments = ["--package", "tests", "--test", "clients"];
+    stages
+        .run(runner.run(&arguments, &environment, &mut counts))
+        .await?;
+    if let Some(mut node) = node {
+        node.stop().await?;
+    }
+    counts.report();
+    Ok(())
+}
+
+/// The broker of the tests, and the environment in which they find it.
+async fn start_broker(
+    broker: &Broker,
+    scratch: &ScratchDir,
+) -> Result<(Option<Node>, Vec<(&'static str, String)>)> {
+    match broker {
+        Broker::Private => {
+            let node = Node::start(&scratch.path().join("rabbitmq")).await?;
+            let environment = vec![
+                ("EMBERKEEP_TEST_AMQP_URL", node.amqp_url()),
+                ("EMBERKEEP_TEST_MANAGEMENT_URL", node.management_url()),
+            ];
+            Ok((Some(node), environment))
+        }
+        Broker::Given { amqp_url } => {
+            Ok((None, vec![("EMBERKEEP_TEST_AMQP_URL", amqp_url.clone())]))
+        }
+    }
 }
 
 /// The services' programs, which the system tests start.

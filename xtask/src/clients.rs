@@ -1,0 +1,108 @@
+//! The Python clients that tests drive, and the Cinder they come from: pinned, in an environment of their
+//! own, which is kept in the user's cache and used again.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
+
+use crate::build::target_dir;
+use crate::files::{find_program, make_private_dir, write_private};
+use crate::say;
+use crate::stage::succeed;
+
+/// What is installed, each version pinned.
+const PINS: &str = include_str!("../../tests/clients/requirements.txt");
+
+/// Written when all of it is installed.
+const COMPLETE: &str = "emberkeep-complete";
+
+/// Finds the programs' folder, and installs them first when these pins were never installed here.
+///
+/// # Errors
+/// When they may not or cannot be installed.
+pub async fn ensure(allowed: bool) -> Result<PathBuf> {
+    let place = cache().await?.join(format!("clients-{}", hash(PINS)));
+    make_private_dir(&place)?;
+    let programs = place.join("venv/bin");
+    // Two that start at once install it once. The lock goes with the file.
+    let lock = File::create(place.join("lock")).context("make a lock for the clients")?;
+    lock.lock().context("wait for another installation")?;
+    if place.join(COMPLETE).exists() {
+        say::line(format_args!("The clients are in {}", programs.display()));
+        return Ok(programs);
+    }
+    anyhow::ensure!(
+        allowed,
+        "--no-install forbids to install the clients of tests/clients/requirements.txt"
+    );
+    say::line(format_args!(
+        "Installing the clients of tests/clients/requirements.txt from PyPI, into {}",
+        place.display()
+    ));
+    install(&place).await?;
+    write_private(&place.join(COMPLETE), PINS)?;
+    Ok(programs)
+}
+
+async fn install(place: &Path) -> Result<()> {
+    let pins = place.join("requirements.txt");
+    write_private(&pins, PINS)?;
+    let python = find_program("python3").context("find python3")?;
+    let venv = place.join("venv");
+    let mut command = Command::new(python);
+    command.args(["-m", "venv", "--clear"]).arg(&venv);
+    succeed(command).await?;
+    let mut command = Command::new(venv.join("bin/python"));
+    command
+        .args(["-m", "pip", "install", "--quiet"])
+        .args(["--disable-pip-version-check", "--requirement"])
+        .arg(&pins);
+    succeed(command).await
+}
+
+/// The user's cache; without a home, cargo's target folder.
+async fn cache() -> Result<PathBuf> {
+    let given = |name: &str| {
+        let path = std::env::var_os(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let cache = match given("XDG_CACHE_HOME") {
+        Some(cache) => cache,
+        None => match given("HOME") {
+            Some(home) => home.join(".cache"),
+            None => target_dir().await?,
+        },
+    };
+    Ok(cache.join("emberkeep"))
+}
+
+/// Other pins, another place.
+fn hash(pins: &str) -> String {
+    let lines = pins.lines().map(str::trim);
+    let pins: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    hex::encode(&Sha256::digest(pins.join("\n"))[..6])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_pins_have_another_place_and_comments_do_not_matter() {
+        assert_eq!(hash("a==1\nb==2\n"), hash("# why\na==1\n\nb==2"));
+        assert_ne!(hash("a==1"), hash("a==2"));
+    }
+
+    #[test]
+    fn everything_is_pinned() {
+        let pins = PINS.lines().filter(|line| !line.starts_with('#'));
+        for pin in pins.filter(|line| !line.is_empty()) {
+            assert!(pin.contains("=="), "{pin}");
+        }
+    }
+}
