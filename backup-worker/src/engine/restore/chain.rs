@@ -58,6 +58,13 @@ enum Name {
     Odd(u32),
 }
 
+/// Whether `id`, from a metadata file, means this backup: by its record, or by its prefix. A record that was imported
+/// under another id names the same data.
+fn means(id: &str, backup: &StoredBackup) -> bool {
+    let named = backup.prefix.as_str().rsplit_once("_backup_");
+    id == backup.backup_id.to_string() || named.is_some_and(|(_, named)| id == named)
+}
+
 impl Chain {
     /// Reads and checks the metadata files of a chain, given newest first. `limit` bounds what an object whose
     /// length is not recorded may hold.
@@ -72,7 +79,6 @@ impl Chain {
             objects: Vec::new(),
             volume_meta: None,
         };
-        let mut volume_id: Option<String> = None;
         for (depth, backup) in chain.iter().enumerate().rev() {
             let head = read.add(store, backup, limit)?;
             let refused = |why: String| EngineError::Chain {
@@ -80,28 +86,21 @@ impl Chain {
                 why,
             };
             if let Some(id) = &head.backup_id
-                && *id != backup.backup_id.to_string()
+                && !means(id, backup)
             {
                 return Err(refused(format!("its metadata file is of backup {id}")));
             }
             // A minimal metadata file names no parent, and a backup imported without one may still be in a chain.
-            let parent = chain
-                .get(depth + 1)
-                .map(|parent| parent.backup_id.to_string());
-            if head.parent_id != parent && (head.parent_id.is_some() || head.backup_id.is_some()) {
+            let fits = match (&head.parent_id, chain.get(depth + 1)) {
+                (Some(id), Some(parent)) => means(id, parent),
+                (None, parent) => parent.is_none() || head.backup_id.is_none(),
+                (Some(_), None) => false,
+            };
+            if !fits {
                 return Err(refused(match head.parent_id {
                     Some(id) => format!("it is made on backup {id}"),
                     None => "it is a full backup".to_owned(),
                 }));
-            }
-            match (&volume_id, head.volume_id) {
-                (Some(known), Some(id)) if *known != id => {
-                    return Err(refused(format!(
-                        "it is of volume {id}, and its parent of {known}"
-                    )));
-                }
-                (_, Some(id)) => volume_id = Some(id),
-                (_, None) => {}
             }
             if depth == 0 {
                 read.volume_meta = head.volume_meta;
