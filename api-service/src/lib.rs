@@ -68,6 +68,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         workers: LiveWorkers::new(settings.jobs.worker_down_after),
         progress: ProgressBoard::default(),
         broker: consuming.state(),
+        publishing: publishing.state(),
     };
     start_jobs(&state, &consuming, &publishing, &tracker, &stop);
     tracing::info!("listening on http://{}", listener.local_addr()?);
@@ -119,7 +120,7 @@ fn start_jobs(
 ) {
     let store = &state.store;
     let protocol = Arc::new(Protocol::new(store.clone()));
-    let hearing = serve_rpc(consuming, stop.clone(), tracker, protocol);
+    let hearing = serve_rpc(consuming, publishing, stop.clone(), tracker, protocol);
     tracker.spawn(jobs::outbox_relay::run(
         store.clone(),
         publishing.clone(),

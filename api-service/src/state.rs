@@ -24,8 +24,10 @@ pub struct AppState {
     pub workers: LiveWorkers,
     /// How far running jobs are.
     pub progress: ProgressBoard,
-    /// The connection to the broker.
+    /// The connection that listens to the broker.
     pub broker: watch::Receiver<LinkState>,
+    /// The connection that publishes: the one a broker short of memory or disk does not read from.
+    pub publishing: watch::Receiver<LinkState>,
 }
 
 impl AppState {

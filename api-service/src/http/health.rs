@@ -23,16 +23,35 @@ async fn alive() -> &'static str {
     "OK\n"
 }
 
-/// Broker and database are needed; workers are told, since a request without any is queued.
+/// Broker and database are needed; workers are told, since a request without any is queued. What is
+/// missing is named, with the reason: requests are still accepted without the broker, but not above
+/// the high-water mark.
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
-    let database = match state.store.ping().await {
-        Ok(()) => Ok(()),
-        Err(error) => Err(error_chain(&error)),
-    };
-    let broker = broker(&state.broker.borrow());
+    let outbox = state.store.outbox_backlog().await;
+    let database = outbox
+        .as_ref()
+        .map(|_| ())
+        .map_err(|error| error_chain(error));
+    let consuming = broker(&state.broker.borrow());
+    let broker = consuming.and_then(|()| broker(&state.publishing.borrow()));
+    let outbox = outbox.ok();
+    let high_water = u64::from(state.settings.jobs.outbox_high_water);
+    let overloaded = outbox.filter(|waiting| *waiting > high_water);
+    let mut degraded = Vec::new();
+    if let Err(why) = &broker {
+        degraded.push(format!("the broker: {why}"));
+    }
+    if let Err(why) = &database {
+        degraded.push(format!("the database: {why}"));
+    }
+    if let Some(waiting) = overloaded {
+        degraded.push(format!(
+            "{waiting} messages wait for the broker, more than {high_water}: no new work is taken"
+        ));
+    }
     let workers = state.workers.alive();
     let workers: Vec<&str> = workers.iter().map(|data| data.worker.as_str()).collect();
-    let ready = database.is_ok() && broker.is_ok();
+    let ready = degraded.is_empty();
     let told = |health: Result<(), String>| health.err().unwrap_or_else(|| "up".to_owned());
     let status = match ready {
         true => StatusCode::OK,
@@ -40,8 +59,10 @@ async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
     };
     let body = json!({
         "ready": ready,
+        "degraded": degraded,
         "broker": told(broker),
         "database": told(database),
+        "outbox": outbox,
         "workers": workers,
     });
     (status, Json(body))

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::store::{Store, StoreError};
 
 const PREFETCH: u16 = 10;
+/// How often a database that fails is asked again.
+const DATABASE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What became of a doorbell.
 enum Rung {
@@ -45,11 +47,22 @@ async fn serve(store: &Store, link: &Link, publisher: &Publisher) -> Result<(), 
     let declaring = link.channel().await?;
     let mut messages = consume(&channel, topology::UNROUTED, PREFETCH).await?;
     while let Some(message) = messages.next().await {
-        match ring_again(store, &declaring, &message).await? {
-            Ok(Rung::Again | Rung::Needless) => {
+        // A database that is away is waited for with the message in hand: given back, it would come
+        // again at once, and be parked after enough returns.
+        let rung = loop {
+            match ring_again(store, &declaring, &message).await? {
+                Ok(rung) => break rung,
+                Err(error) => {
+                    tracing::warn!(error = error_chain(&error), "an unrouted job waits");
+                    tokio::time::sleep(DATABASE_AGAIN).await;
+                }
+            }
+        };
+        match rung {
+            Rung::Again | Rung::Needless => {
                 message.ack().await;
             }
-            Ok(Rung::Unknown) => {
+            Rung::Unknown => {
                 let parked = message.park(publisher, "unknown_job", "it names no job");
                 if let Err(error) = parked.await {
                     tracing::warn!(
@@ -57,11 +70,6 @@ async fn serve(store: &Store, link: &Link, publisher: &Publisher) -> Result<(), 
                         "an unknown job was not put aside"
                     );
                 }
-            }
-            Err(error) => {
-                tracing::warn!(error = error_chain(&error), "an unrouted job waits");
-                message.requeue().await;
-                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }

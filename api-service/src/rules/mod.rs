@@ -13,7 +13,7 @@ pub use backup::{
     ParentCandidate, Reset, may_back_up, may_cancel, may_delete, may_force_delete, may_reset,
     may_restore, may_restore_to, pick_parent, reset_of,
 };
-pub use give_up::{Trials, why_give_up};
+pub use give_up::{LastTries, Trials, ends_without_worker, why_give_up};
 pub use import::{EXPORTED_SERVICE, ImportFacts, may_export, may_import, serves};
 pub use quota::{QuotaLimit, QuotaUse, Usage, may_add_backup, may_add_volume};
 pub use volume::{may_attach, may_delete_volume, may_detach};

@@ -111,18 +111,35 @@ impl Tx {
 
     /// Whether a backup that names these objects is being made or removed: what lies there is
     /// not, or not for long, a whole backup.
+    ///
+    /// A delete that began counts until the backup is gone. What is left of an attempt that is over
+    /// counts while somebody may still be removing it: whoever has the lease of a clean, and an
+    /// execution that lost its lease less than two leases ago, or whose job is not settled. One that
+    /// is granted later sees the import and spares its objects. When another live record
+    /// has the names, all of them were granted with that in view.
     async fn is_in_motion(
         &mut self,
         container: &ContainerName,
         prefix: &ObjectPrefix,
     ) -> Result<bool, StoreError> {
+        let two_leases_ago = micros(self.now - self.settings().jobs.lease * 2);
         let row = sqlx::query(
             "SELECT COUNT(*) AS n FROM attempts a JOIN backups b ON b.id = a.backup_id \
              WHERE a.container = $1 AND a.prefix = $2 \
-             AND b.status IN ('creating', 'deleting')",
+             AND (b.status IN ('creating', 'deleting') \
+             OR (b.delete_began = 1 AND b.status <> 'deleted') \
+             OR (a.state IN ('abandoned', 'given_up', 'deleted') \
+             AND NOT EXISTS (SELECT 1 FROM attempts c JOIN backups o ON o.id = c.backup_id \
+             WHERE c.container = $1 AND c.prefix = $2 AND c.state = 'committed' \
+             AND o.deleted_at IS NULL AND o.status <> 'deleting') \
+             AND EXISTS (SELECT 1 FROM jobs j JOIN generations g ON g.job_id = j.id \
+             WHERE j.backup_id = a.backup_id AND (j.kind <> 'clean' OR j.attempt = a.number) \
+             AND (g.ended IS NULL OR g.ended = 'lease') \
+             AND (j.state <> 'settled' OR j.settled_at > $3))))",
         )
         .bind(container.to_string())
         .bind(prefix.to_string())
+        .bind(two_leases_ago)
         .fetch_one(self.conn())
         .await
         .map_err(failed("look who makes or removes the data of a record"))?;

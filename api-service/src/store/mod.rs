@@ -42,7 +42,7 @@ use jiff::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Connection, Executor, Transaction};
+use sqlx::{Any, AnyPool, Executor, Transaction};
 use tokio::sync::{Notify, broadcast};
 
 pub use attempts::{AttemptRow, AttemptState};
@@ -272,18 +272,6 @@ impl Store {
     pub async fn close(&self) {
         self.0.readers.close().await;
         self.0.writer.close().await;
-    }
-
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.read()
-            .await?
-            .ping()
-            .await
-            .map_err(failed("ask the database for a sign of life"))
     }
 
     /// The configuration it was opened with.

@@ -68,14 +68,15 @@ impl Store {
         rows.iter().map(decode).collect()
     }
 
-    /// How many messages wait for the broker.
+    /// How many messages wait for the broker: those whose time has come, and those it did not take
+    /// and that are tried again. One that is to go out later does not wait for the broker.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn outbox_backlog(&self) -> Result<u64, StoreError> {
         let now = micros(self.now());
         let mut conn = self.read().await?;
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM outbox WHERE next_at <= $1")
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM outbox WHERE next_at <= $1 OR tries > 0")
             .bind(now)
             .fetch_one(&mut *conn)
             .await

@@ -4,7 +4,10 @@
 //! are answered: what a crash leaves unanswered is delivered again, and every request is idempotent.
 //!
 //! [`Hearing`] tells whether the workers are heard. The reaper may end a lease only for silence in
-//! a time in which it would have heard: connected, and with no request left waiting in the queue.
+//! a time in which it would have heard: connected, with no request left waiting in the queue, and
+//! while the broker takes messages from whoever publishes. The last is asked with a message of our
+//! own: a broker short of memory or disk stops reading from publishers, and tells only those that
+//! publish. So an idle state owner learns of it too, and silence of muted workers ends no lease.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -19,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::consume::{Deliveries, Incoming, consume, queue_depth};
-use super::{BrokerError, Link, Outgoing, topology};
+use super::{BrokerError, Link, Outgoing, Published, Publisher, topology};
 use crate::messages::rpc::{Reply, Request};
 use crate::retry::Backoff;
 use crate::telemetry::error_chain;
@@ -35,6 +38,11 @@ const ANSWER_TYPE: &str = "emberkeep.rpc.answer.v1";
 const LOOK: Duration = Duration::from_millis(500);
 /// A request that is being handled for longer counts as not heard.
 const HANDLED_WITHIN: Duration = Duration::from_secs(5);
+/// A look that takes longer met an outage.
+const LOOK_TAKES: Duration = Duration::from_secs(2);
+/// Nobody is bound for it.
+const PROBE_KEY: &str = "probe";
+const PROBE_TYPE: &str = "emberkeep.probe.v1";
 /// How long unanswered requests may take at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -48,16 +56,23 @@ pub trait RpcHandler: Send + Sync + 'static {
 /// Whether the state owner hears its workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hearing {
-    /// Not connected, or requests wait.
+    /// Not connected, requests wait, or the broker takes no messages.
     Deaf,
     /// Every request that was sent is handled, or being handled.
-    Since(Instant),
+    Heard {
+        /// Since when that is so without a break.
+        since: Instant,
+        /// Until when that is known. What came later may still be on its way, or held up.
+        until: Instant,
+    },
 }
 
 /// Answers requests until `stop`; then finishes those it has. Tells whether the workers are heard.
+/// `publishing` is asked whether the broker takes messages.
 #[must_use]
 pub fn serve_rpc(
     link: &Link,
+    publishing: &Link,
     stop: CancellationToken,
     tracker: &TaskTracker,
     handler: Arc<dyn RpcHandler>,
@@ -66,6 +81,7 @@ pub fn serve_rpc(
     let heard = hearing.subscribe();
     let server = Server {
         link: link.clone(),
+        probe: Publisher::new(publishing.clone()),
         stop,
         tracker: tracker.clone(),
         handler,
@@ -78,6 +94,7 @@ pub fn serve_rpc(
 
 struct Server {
     link: Link,
+    probe: Publisher,
     stop: CancellationToken,
     tracker: TaskTracker,
     handler: Arc<dyn RpcHandler>,
@@ -144,21 +161,39 @@ impl Server {
     /// Watches the queue; ends when it cannot.
     async fn listen(&self, channel: &Channel) -> BrokerError {
         let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             look.tick().await;
+            let began = Instant::now();
+            // When the broker has taken ours, it has taken what workers sent before.
+            let is_taken = self.messages_are_taken().await;
             let is_drained = match queue_depth(channel, topology::RPC).await {
                 Ok(depth) => depth == 0 && self.in_hand.oldest() < HANDLED_WITHIN,
                 Err(error) => return error,
             };
-            self.hearing.send_if_modified(|hearing| {
-                let next = match (*hearing, is_drained) {
-                    (Hearing::Since(since), true) => Hearing::Since(since),
-                    (Hearing::Deaf, true) => Hearing::Since(Instant::now()),
-                    (_, false) => Hearing::Deaf,
+            // A look that took long saw an outage end: what came in it is only being handled now.
+            let is_prompt = began.elapsed() < LOOK_TAKES;
+            self.hearing.send_modify(|hearing| {
+                *hearing = match *hearing {
+                    _ if !(is_taken && is_drained && is_prompt) => Hearing::Deaf,
+                    Hearing::Heard { since, .. } => Hearing::Heard {
+                        since,
+                        until: began,
+                    },
+                    Hearing::Deaf => Hearing::Heard {
+                        since: began,
+                        until: began,
+                    },
                 };
-                std::mem::replace(hearing, next) != next
             });
         }
+    }
+
+    async fn messages_are_taken(&self) -> bool {
+        let mut probe = Outgoing::new(topology::CONTROL, PROBE_KEY, PROBE_TYPE, Vec::new());
+        probe.persistent = false;
+        probe.mandatory = false;
+        self.probe.publish(probe).await == Published::Confirmed
     }
 }
 

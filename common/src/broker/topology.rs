@@ -36,7 +36,11 @@ pub const PARKED: &str = "bk.v1.parked";
 /// Routing key on [`CONTROL`] that reaches every worker.
 pub const CONTROL_ALL: &str = "all";
 
-const JOB_DELIVERY_LIMIT: i64 = 10;
+/// Doorbells come back to their queue without fault of their own: every worker gives one back once
+/// when the state owner does not answer, and a lost connection returns what was out. The limit is
+/// only for a message that ends its readers before they can say why, so that it is far above what
+/// an outage costs a large fleet.
+const JOB_DELIVERY_LIMIT: i64 = 1_000;
 const RPC_DELIVERY_LIMIT: i64 = 10;
 const UNROUTED_DELIVERY_LIMIT: i64 = 1_000;
 /// People look at parked messages (get and requeue), and each look counts.

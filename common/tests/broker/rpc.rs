@@ -61,6 +61,7 @@ async fn a_request_is_answered() {
     let link = broker.link();
     let _hearing = serve_rpc(
         &link,
+        &broker.link(),
         broker.stop.clone(),
         &broker.tracker,
         owner(|_| async { held() }),
@@ -83,6 +84,7 @@ async fn an_owner_that_cannot_decide_is_asked_again() {
         }
     });
     let _hearing = serve_rpc(
+        &broker.link(),
         &broker.link(),
         broker.stop.clone(),
         &broker.tracker,
@@ -110,6 +112,7 @@ async fn an_ask_survives_that_its_connection_is_cut() {
     });
     let _hearing = serve_rpc(
         &broker.link(),
+        &broker.link(),
         broker.stop.clone(),
         &broker.tracker,
         handler,
@@ -133,6 +136,7 @@ async fn an_ask_survives_that_its_connection_falls_silent() {
     let broker = Broker::given();
     let _mine = broker.rpc().await;
     let _hearing = serve_rpc(
+        &broker.link(),
         &broker.link(),
         broker.stop.clone(),
         &broker.tracker,
@@ -168,6 +172,7 @@ async fn a_late_answer_to_an_earlier_try_is_an_answer() {
         }
     });
     let _hearing = serve_rpc(
+        &broker.link(),
         &broker.link(),
         broker.stop.clone(),
         &broker.tracker,
@@ -220,6 +225,7 @@ async fn a_request_that_cannot_be_understood_is_answered_so_and_leaves_the_queue
     let link = broker.link();
     let _hearing = serve_rpc(
         &link,
+        &broker.link(),
         broker.stop.clone(),
         &broker.tracker,
         owner(|_| async { held() }),
@@ -269,6 +275,7 @@ async fn an_answer_goes_to_no_queue_that_a_requester_names() {
     let victim = topology::progress_queue(&channel).await.unwrap();
     let _hearing = serve_rpc(
         &link,
+        &broker.link(),
         broker.stop.clone(),
         &broker.tracker,
         owner(|_| async { held() }),
@@ -313,11 +320,12 @@ async fn requests_are_handled_side_by_side_but_not_all_at_once() {
     });
     let mut hearing = serve_rpc(
         &broker.link(),
+        &broker.link(),
         broker.stop.clone(),
         &broker.tracker,
         handler,
     );
-    let is_hearing = |hearing: &Hearing| matches!(hearing, Hearing::Since(_));
+    let is_hearing = |hearing: &Hearing| matches!(hearing, Hearing::Heard { .. });
     soon(hearing.wait_for(is_hearing)).await.unwrap();
 
     let client = RpcClient::new(broker.link(), broker.tracker.clone());

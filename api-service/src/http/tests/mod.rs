@@ -109,7 +109,8 @@ impl Api {
             clock,
             workers: LiveWorkers::new(Duration::from_secs(60)),
             progress: ProgressBoard::default(),
-            broker: link,
+            broker: link.clone(),
+            publishing: link,
         };
         Self {
             router: router(state.clone()),

@@ -142,7 +142,8 @@ async fn probes_say_what_is_up() {
     let ready = api.send(plain("GET", "/readyz")).await.good(200);
     assert_eq!(
         ready,
-        json!({"ready": true, "broker": "up", "database": "up", "workers": ["worker-1"]})
+        json!({"ready": true, "degraded": [], "broker": "up", "database": "up", "outbox": 0,
+            "workers": ["worker-1"]})
     );
     api.broker.send_replace(LinkState::Down {
         why: "connection refused".to_owned(),
@@ -150,6 +151,16 @@ async fn probes_say_what_is_up() {
     let not_ready = api.send(plain("GET", "/readyz")).await.good(503);
     assert_eq!(not_ready["ready"], false);
     assert_eq!(not_ready["broker"], "connection refused");
+    assert_eq!(
+        not_ready["degraded"],
+        json!(["the broker: connection refused"])
+    );
+    api.broker.send_replace(LinkState::Blocked);
+    let not_ready = api.send(plain("GET", "/readyz")).await.good(503);
+    assert_eq!(
+        not_ready["degraded"],
+        json!(["the broker: it takes no messages: short of memory or disk"])
+    );
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn decide(tx: &mut Tx, job: &JobRow, restart: &Restart) -> Result<Restarte
     if restart.attempt < number {
         return with_sheet(tx, job).await.map_err(Trouble::from);
     }
-    if attempt.state != AttemptState::Live {
+    if attempt.state != AttemptState::Live || job.give_up.is_some() {
         let reason = job.give_up.clone();
         return Ok(Restarted::Exhausted {
             reason: reason.unwrap_or_else(|| "The attempt is over.".to_owned()),

@@ -5,13 +5,17 @@
 //! state owner heard its workers: connected, and with no request left waiting. A restart of this
 //! process, a jump of the wall clock, an outage of the broker or a busy queue therefore cost a dead
 //! worker's job a fresh lease time, and fence nobody wrongly.
+//!
+//! A worker can also live and renew while its work hangs. Such a job's mark stands still, and after
+//! `jobs.snapshot_max_age` its lease is ended too, so that it is given up and not held for ever.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use common::broker::Hearing;
-use common::domain::{Incarnation, JobId, WorkerName};
+use common::domain::{Incarnation, JobId, JobKind, JobState, WorkerName};
 use common::telemetry::error_chain;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +30,14 @@ struct Pulse {
     renewals: u64,
     /// Since when the two stand still, as far as this process saw.
     since: Instant,
+    mark: u64,
+    /// Since when generation and mark stand still, as far as this process saw.
+    mark_since: Instant,
 }
+
+/// The part of `jobs.snapshot_max_age` in which this process must have seen no progress itself. The
+/// rows alone are not believed: a suspended machine wakes up days later by the wall clock.
+const SEEN_HANGING_PART: u32 = 24;
 
 /// The memory of all leases.
 #[derive(Debug, Default)]
@@ -35,13 +46,13 @@ struct Watch {
 }
 
 impl Watch {
-    /// Notes how the leases stand at `now`, and returns those that are over. `heard_since` is since
-    /// when every request has been heard; `None` while deaf.
+    /// Notes how the leases stand at `now`, and returns those that are over. `heard` is the time in
+    /// which every request was heard, without a break; `None` while deaf.
     fn look<'j>(
         &mut self,
         jobs: &'j [JobRow],
         now: Instant,
-        heard_since: Option<Instant>,
+        heard: Option<(Instant, Instant)>,
         lease: Duration,
     ) -> Vec<&'j JobRow> {
         self.pulses
@@ -52,21 +63,48 @@ impl Watch {
                 generation: job.generation,
                 renewals: job.renewals,
                 since: now,
+                mark: job.mark,
+                mark_since: now,
             };
             let pulse = self.pulses.entry(job.id).or_insert(fresh);
-            if (pulse.generation, pulse.renewals) != (job.generation, job.renewals) {
+            if (pulse.generation, pulse.mark) != (job.generation, job.mark) {
                 *pulse = fresh;
             }
-            let Some(heard_since) = heard_since else {
+            if pulse.renewals != job.renewals {
+                (pulse.renewals, pulse.since) = (job.renewals, now);
+            }
+            let Some((heard_since, heard_until)) = heard else {
                 continue;
             };
             let silent_since = pulse.since.max(heard_since);
-            if now.saturating_duration_since(silent_since) >= lease {
+            if heard_until.saturating_duration_since(silent_since) >= lease {
                 over.push(job);
             }
         }
         over
     }
+
+    /// Whether a job hangs under a worker that goes on renewing. Only jobs that report a mark can be
+    /// told from busy ones; behind the commit gate nothing is given up.
+    fn hangs(&self, job: &JobRow, at: Moment, age_max: Duration) -> bool {
+        let reports_marks = matches!(job.kind(), JobKind::Backup | JobKind::Restore);
+        if !reports_marks || job.state != JobState::Running {
+            return false;
+        }
+        let since = job.give_up_at.map_or(job.mark_at, |at| at.max(job.mark_at));
+        let age = at.wall.duration_since(since);
+        let seen = self.pulses.get(&job.id).map_or(Duration::ZERO, |pulse| {
+            at.own.saturating_duration_since(pulse.mark_since)
+        });
+        age.is_positive() && age.unsigned_abs() > age_max && seen >= age_max / SEEN_HANGING_PART
+    }
+}
+
+/// One moment by the two clocks.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    own: Instant,
+    wall: Timestamp,
 }
 
 /// Watches leases until `stop`.
@@ -95,18 +133,27 @@ async fn sweep(
 ) -> Result<(), StoreError> {
     let leased = store.leased_jobs().await?;
     // Read after the rows: what was heard by then is in them, or its handling is counted as a wait.
-    let heard_since = match *hearing.borrow() {
+    let heard = match *hearing.borrow() {
         Hearing::Deaf => None,
-        Hearing::Since(since) => Some(since),
+        Hearing::Heard { since, until } => Some((since, until)),
     };
     let lease = store.settings().jobs.lease;
-    for job in watch.look(&leased, Instant::now(), heard_since, lease) {
+    for job in watch.look(&leased, Instant::now(), heard, lease) {
         tracing::warn!(
             job.id = %job.id,
             generation = job.generation,
             worker = job.worker.as_ref().map(WorkerName::as_str).unwrap_or_default(),
             "a lease is over: it was not renewed"
         );
+        end_lease(store, job).await?;
+    }
+    let at = Moment {
+        own: Instant::now(),
+        wall: store.now(),
+    };
+    let age_max = store.settings().jobs.snapshot_max_age;
+    for job in leased.iter().filter(|job| watch.hangs(job, at, age_max)) {
+        tracing::warn!(job.id = %job.id, generation = job.generation, "a lease is over: the job hangs");
         end_lease(store, job).await?;
     }
     for id in board.remembered() {

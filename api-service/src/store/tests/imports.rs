@@ -288,3 +288,85 @@ async fn an_import_counts_against_the_quota() {
     let over = refused(&world, foreign(None)).await;
     assert_eq!(over, Refusal::BackupQuota { limit: 1 });
 }
+
+/// A backup that failed, its attempt given up, and the clean that is due for it.
+async fn failed_with_clean(world: &World) -> (BackupRow, JobRow) {
+    let volume = world.volume().await;
+    let (row, job) = world.creating(volume.id).await;
+    let (fence, _) = world.grant(job.id).await;
+    let fail = Fail {
+        fence,
+        cause: FailCause::Lasting,
+        reason: "it cannot be read".to_owned(),
+    };
+    let _: Failed = world.ask(fail).await;
+    let reason = "it cannot be read".to_owned();
+    world.finish(fence, Outcome::Failed { reason }).await;
+    world.turn(SignedDuration::from_secs(1));
+    let due = world.store.waiting_jobs().await.unwrap();
+    let clean = due.into_iter().find(|job| job.backup_id == Some(row.id));
+    (world.reload(row.id).await, clean.unwrap())
+}
+
+async fn clean_scope(world: &World, job: &JobRow) -> (common::messages::rpc::Fence, CleanScope) {
+    let (fence, grant) = world.grant(job.id).await;
+    let Sheet::Clean(sheet) = grant.sheet else {
+        panic!("a clean has a clean's sheet");
+    };
+    (fence, sheet.scope)
+}
+
+#[tokio::test]
+async fn a_clean_that_waits_spares_what_was_imported_under_its_names() {
+    let world = World::new().await;
+    let (failed, clean) = failed_with_clean(&world).await;
+    let record = again(&failed, BackupId::new());
+    import(&world, record).await.unwrap();
+    let (_, scope) = clean_scope(&world, &clean).await;
+    assert_eq!(scope, CleanScope::ScratchOnly);
+}
+
+#[tokio::test]
+async fn data_that_a_clean_is_removing_is_not_imported_before_that_is_over() {
+    let world = World::new().await;
+    let (failed, clean) = failed_with_clean(&world).await;
+    let record = again(&failed, BackupId::new());
+    let (_, scope) = clean_scope(&world, &clean).await;
+    assert_eq!(scope, CleanScope::Everything);
+    assert_eq!(refused(&world, record.clone()).await, Refusal::DataInMotion);
+
+    // Its worker falls silent: it may still be removing, whoever comes next.
+    world.end_lease(clean.id).await;
+    assert_eq!(refused(&world, record.clone()).await, Refusal::DataInMotion);
+    let (fence, _) = clean_scope(&world, &clean).await;
+    world.finish(fence, Outcome::Cleaned).await;
+    assert_eq!(refused(&world, record.clone()).await, Refusal::DataInMotion);
+    // Two leases later it has found out.
+    world.turn(SignedDuration::from_secs(121));
+    import(&world, record.clone()).await.unwrap();
+
+    // With one record alive, a second one of the same data harms nobody.
+    let later = world.cleans().await;
+    let later = later
+        .iter()
+        .find(|job| job.backup_id == Some(failed.id))
+        .unwrap();
+    let (_, scope) = clean_scope(&world, later).await;
+    assert_eq!(scope, CleanScope::ScratchOnly);
+    let second = again(&failed, BackupId::new());
+    import(&world, second).await.unwrap();
+}
+
+#[tokio::test]
+async fn data_of_a_delete_that_began_and_failed_is_not_imported() {
+    let world = World::new().await;
+    let volume = world.volume().await;
+    let row = world.available(volume.id, false).await;
+    delete(&world, row.id, false).await.unwrap();
+    let (fence, _) = granted_delete(&world, row.id).await;
+    let reason = "the target does not answer".to_owned();
+    world.finish(fence, Outcome::Failed { reason }).await;
+    world.backup_is(row.id, BackupStatus::Error).await;
+    let record = again(&row, BackupId::new());
+    assert_eq!(refused(&world, record).await, Refusal::DataInMotion);
+}

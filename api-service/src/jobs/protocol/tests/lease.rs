@@ -109,7 +109,7 @@ async fn the_fifth_failure_is_queued_once_more_to_be_given_up() {
     }
     let (fence, grant) = world.grant(job.id).await;
     let reason = grant.give_up.unwrap();
-    assert!(reason.contains("5 executions"), "{reason}");
+    assert!(reason.contains("5 tries"), "{reason}");
     let give_up = Fail {
         reason: reason.clone(),
         ..fail(fence, FailCause::GiveUp)
@@ -122,7 +122,7 @@ async fn the_fifth_failure_is_queued_once_more_to_be_given_up() {
     assert_eq!(world.finish(fence, failed).await, Finished::Settled);
     let row = world.reload(backup.id).await;
     assert_eq!(row.status, BackupStatus::Error);
-    assert!(row.fail_reason.unwrap().contains("5 executions"));
+    assert!(row.fail_reason.unwrap().contains("5 tries"));
     world.volume_is(volume.id, VolumeStatus::Available).await;
 }
 

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod gate;
+mod give_up;
 mod lease;
 
 use common::domain::{BackupStatus, ClaimId, Incarnation, JobKind, JobState, VolumeStatus};
