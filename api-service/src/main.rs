@@ -21,6 +21,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let settings = Settings::load(arguments.config.as_deref())?;
+    common::faults::start();
     telemetry::start(&settings.telemetry);
     let mut signals = StopSignals::install().context("listen to signals")?;
     let shutdown = async move {

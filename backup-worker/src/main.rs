@@ -32,6 +32,7 @@ fn print_id(target_id: uuid::Uuid) {
 
 #[tokio::main]
 async fn work(settings: Settings) -> anyhow::Result<()> {
+    common::faults::start();
     telemetry::start(&settings.telemetry);
     let signals = StopSignals::install().context("listen to signals")?;
     let signals = stream::unfold(signals, |mut signals| async move {

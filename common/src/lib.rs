@@ -11,6 +11,7 @@
 pub mod broker;
 pub mod config;
 pub mod domain;
+pub mod faults;
 pub mod messages;
 pub mod retry;
 pub mod shutdown;

@@ -94,7 +94,8 @@ impl Relay {
         }
         self.declare_queues(&rows).await?;
         let messages = rows.iter().map(outgoing).collect();
-        let verdicts = self.publisher.publish_batch(messages).await;
+        let verdicts =
+            common::durable!("api.publish", self.publisher.publish_batch(messages).await);
         let mut tx = self.store.write().await?;
         let mut all_sent = true;
         for (row, verdict) in rows.iter().zip(verdicts) {
@@ -117,7 +118,7 @@ impl Relay {
             let until = tx.now + RETRY_FIRST * 2_i32.pow(row.tries.min(RETRY_DOUBLINGS_MAX));
             tx.message_waits(row, until, &why).await?;
         }
-        tx.commit().await?;
+        common::durable!("api.sent", tx.commit().await)?;
         if !all_sent {
             self.declared.clear();
         }

@@ -148,7 +148,7 @@ impl Store {
         .await?;
         tx.announce_volume(&volume, VolumeStatus::BackingUp, Some(job), None)
             .await?;
-        tx.commit().await?;
+        common::durable!("api.create", tx.commit().await)?;
         Ok(backup)
     }
 }

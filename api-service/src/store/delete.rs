@@ -47,7 +47,7 @@ impl Store {
             }
             Some(_) => return Err(Refusal::Busy.into()),
         }
-        tx.commit().await?;
+        common::durable!("api.delete", tx.commit().await)?;
         Ok(())
     }
 
@@ -59,7 +59,7 @@ impl Store {
         let mut tx = self.write().await?;
         let backup = backups::find(tx.conn(), scope, id).await?;
         tx.cancel(&backup).await?;
-        tx.commit().await?;
+        common::durable!("api.cancel", tx.commit().await)?;
         Ok(())
     }
 

@@ -103,7 +103,7 @@ impl Store {
         .await?;
         tx.announce_volume(&volume, VolumeStatus::RestoringBackup, Some(job), None)
             .await?;
-        tx.commit().await?;
+        common::durable!("api.restore", tx.commit().await)?;
         Ok(RestoreStarted {
             backup_id: id,
             volume_id: volume.id,

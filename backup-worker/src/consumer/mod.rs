@@ -240,7 +240,7 @@ impl Session {
             incarnation: self.env.incarnation,
         };
         let asked_at = self.env.boot_clock.now();
-        match self.ask(claim.clone()).await {
+        match common::durable!("worker.claim", self.ask(claim.clone()).await) {
             Ok(answer) => self.answered(slot, &message, claim, asked_at, answer).await,
             Err(AskError::Malformed(why)) => {
                 // Two versions that do not understand each other: nothing is wrong with the job.
@@ -300,7 +300,7 @@ impl Session {
         };
         // Before the acknowledgement, so that the broker sends no message into a full worker.
         let fitted = self.fit_to_slots().await;
-        message.ack().await;
+        common::durable!("worker.ack", message.ack().await);
         dispatch::start(&self.env, slot, claim, asked_at, *grant);
         fitted.err().map(|_| SessionEnd::Broken)
     }

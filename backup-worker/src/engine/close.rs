@@ -122,6 +122,7 @@ pub fn close_backup(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
         task.frozen_at,
     );
     task.monitor.keep_going()?;
+    common::failpoint!("backup.sha256file.before");
     put(&reader, &backup.prefix.sha256file(), &mut |out, failed| {
         let head = Sha256Head::beside(&head, u64::from(sheet.options.block_size_bytes));
         let mut digests = reader
@@ -129,8 +130,10 @@ pub fn close_backup(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
             .flat_map(|segment| each(segment, |segment| segment.digests));
         sha256file::write(out, &head, &mut digests)
     })?;
+    common::failpoint!("backup.sha256file.after");
     task.monitor.keep_going()?;
     store.remove(container, &strays)?;
+    common::failpoint!("backup.metadata.before");
     put(&reader, &backup.prefix.metadata(), &mut |out, failed| {
         let mut objects = reader.segments(failed).flat_map(|segment| {
             each(segment, |segment| segment.objects).map(|object| {
@@ -145,6 +148,7 @@ pub fn close_backup(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
         });
         metadata::write(out, &head, &mut objects)
     })?;
+    common::failpoint!("backup.metadata.after");
     Ok(Closed {
         object_count,
         already: false,

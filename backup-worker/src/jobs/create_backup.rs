@@ -156,9 +156,11 @@ fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Froz
         return Err(Detour::End(FailCause::Lasting, sentence.to_owned()));
     };
     let driver = job.driver(&sheet.volume.backend)?;
-    let source: Arc<dyn FrozenVolume> = driver
-        .freeze(&sheet.volume, snapshot, job.generation, sheet.in_use)?
-        .into();
+    let source: Arc<dyn FrozenVolume> = common::durable!(
+        "backup.snapshot",
+        driver.freeze(&sheet.volume, snapshot, job.generation, sheet.in_use)
+    )?
+    .into();
     let seen = Frozen {
         identity: source.identity().to_owned(),
         taken_at: job.env.clock.now(),

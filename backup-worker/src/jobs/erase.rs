@@ -34,15 +34,21 @@ pub(crate) fn remove_stored<E: From<StoreError>>(
     let AttemptNames {
         container, prefix, ..
     } = names;
-    store.remove(container, &[prefix.metadata()])?;
-    store.remove(container, &[prefix.sha256file()])?;
+    common::durable!(
+        "erase.metadata",
+        store.remove(container, &[prefix.metadata()])
+    )?;
+    common::durable!(
+        "erase.sha256file",
+        store.remove(container, &[prefix.sha256file()])
+    )?;
     if let Some(scratch) = &names.scratch {
         still_ours()?;
-        store.remove_scratch(container, scratch)?;
+        common::durable!("erase.scratch", store.remove_scratch(container, scratch))?;
     }
     let mut left = store.list(container, prefix.as_str())?;
     left.retain(|name| is_of(prefix, name));
-    remove(store, container, &left, still_ours)
+    common::durable!("erase.objects", remove(store, container, &left, still_ours))
 }
 
 /// The scratch place: parts and segments.
@@ -53,7 +59,10 @@ pub(super) fn scratch(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
     let store = &*job.env.store;
     store.check_marker()?;
     job.lease.still_ours()?;
-    Ok(store.remove_scratch(&names.container, scratch)?)
+    Ok(common::durable!(
+        "erase.scratch",
+        store.remove_scratch(&names.container, scratch)
+    )?)
 }
 
 /// What lies under the prefix of a finished backup and is not named by its metadata.
@@ -102,9 +111,11 @@ pub(super) fn snapshot(
         return Ok(());
     };
     job.lease.still_ours()?;
-    Ok(job
-        .driver(&volume.backend)?
-        .remove_snapshot(volume, snapshot)?)
+    let driver = job.driver(&volume.backend)?;
+    Ok(common::durable!(
+        "erase.snapshot",
+        driver.remove_snapshot(volume, snapshot)
+    )?)
 }
 
 fn remove<E: From<StoreError>>(

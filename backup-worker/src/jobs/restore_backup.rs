@@ -25,7 +25,7 @@ pub(super) fn run(job: &Job, sheet: &RestoreSheet) -> Result<Done, Halt> {
     if sheet.volume_is_new {
         job.driver(&sheet.volume.backend)?.create(&sheet.volume)?;
     }
-    let target = lock(job, sheet)?;
+    let target = common::durable!("restore.lock", lock(job, sheet))?;
 
     // 4, 5. Plan, check, write; every write asks the lease first.
     job.lease.phase("transfer");
@@ -42,7 +42,7 @@ pub(super) fn run(job: &Job, sheet: &RestoreSheet) -> Result<Done, Halt> {
 
     // 6. Durable and closed before anyone is told.
     job.lease.phase("finishing");
-    target.sync()?;
+    common::durable!("restore.sync", target.sync())?;
     drop(target);
     for warning in &restored.warnings {
         tracing::warn!(warning, "the restore could not check everything");

@@ -122,7 +122,7 @@ impl Lease {
             attempt,
             frozen,
         };
-        match self.ask(report)? {
+        match common::durable!("worker.frozen", self.ask(report))? {
             FrozenAnswer::Recorded(first) => Ok(first),
             FrozenAnswer::Fenced => Err(self.fenced()),
         }
@@ -132,11 +132,12 @@ impl Lease {
     pub(crate) fn restart(&self, attempt: u32, reason: String) -> Result<Restarted, LeaseError> {
         let fence = self.0.fence;
         let wire = self.0.runtime.block_on(self.0.wire.lock());
-        let answer = self.ask(Restart {
+        let ask = Restart {
             fence,
             attempt,
             reason,
-        })?;
+        };
+        let answer = common::durable!("worker.restart", self.ask(ask))?;
         if answer == Restarted::Fenced {
             return Err(self.fenced());
         }
@@ -149,11 +150,12 @@ impl Lease {
     /// Says that the attempt ends without a backup.
     pub(crate) fn fail(&self, cause: FailCause, reason: String) -> Result<Failed, LeaseError> {
         let fence = self.0.fence;
-        let answer = self.ask(Fail {
+        let ask = Fail {
             fence,
             cause,
             reason,
-        })?;
+        };
+        let answer = common::durable!("worker.fail", self.ask(ask))?;
         match answer {
             Failed::Recorded | Failed::Committed => Ok(answer),
             Failed::Fenced => Err(self.fenced()),
@@ -171,7 +173,7 @@ impl Lease {
                 Renewed::Fenced => return Err(self.fenced()),
             }
         }
-        match self.ask(Commit { fence, attempt })? {
+        match common::durable!("worker.commit", self.ask(Commit { fence, attempt }))? {
             Committed::Fenced => Err(self.fenced()),
             answer => Ok(answer),
         }
@@ -191,7 +193,7 @@ impl Lease {
             mark: self.0.hold.mark(),
             retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
         };
-        match self.ask(release)? {
+        match common::durable!("worker.release", self.ask(release))? {
             Released::Queued => Ok(()),
             Released::Fenced => Err(self.fenced()),
         }
@@ -200,11 +202,12 @@ impl Lease {
     /// Reports the end.
     pub(crate) fn finish(&self, outcome: Outcome, totals: WorkTotals) -> Result<(), LeaseError> {
         let fence = self.0.fence;
-        let answer = self.ask(Finish {
+        let ask = Finish {
             fence,
             outcome,
             totals,
-        })?;
+        };
+        let answer = common::durable!("worker.finish", self.ask(ask))?;
         match answer {
             Finished::Settled => Ok(()),
             Finished::Fenced => Err(self.fenced()),

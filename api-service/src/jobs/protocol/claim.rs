@@ -11,7 +11,7 @@ impl Protocol {
     pub(super) async fn claim(&self, claim: &Claim) -> Result<Claimed, Trouble> {
         let mut tx = self.store.write().await?;
         let answer = decide(&mut tx, claim).await?;
-        tx.commit().await?;
+        common::durable!("api.claim", tx.commit().await)?;
         Ok(answer)
     }
 }

@@ -17,7 +17,7 @@ impl Protocol {
                 Committed::Fenced
             }
         };
-        tx.commit().await?;
+        common::durable!("api.commit", tx.commit().await)?;
         Ok(answer)
     }
 }

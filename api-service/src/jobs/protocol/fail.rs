@@ -18,7 +18,7 @@ impl Protocol {
                 Failed::Fenced
             }
         };
-        tx.commit().await?;
+        common::durable!("api.fail", tx.commit().await)?;
         Ok(answer)
     }
 }

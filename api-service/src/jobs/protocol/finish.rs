@@ -33,7 +33,7 @@ impl Protocol {
         check(&mut tx, &job, &finish.outcome).await?;
         tx.settle(&job, &finish.outcome, Some(finish.totals))
             .await?;
-        tx.commit().await?;
+        common::durable!("api.finish", tx.commit().await)?;
         Ok(Finished::Settled)
     }
 }

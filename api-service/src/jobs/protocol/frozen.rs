@@ -21,7 +21,7 @@ impl Protocol {
         } else {
             FrozenAnswer::Fenced
         };
-        tx.commit().await?;
+        common::durable!("api.frozen", tx.commit().await)?;
         Ok(answer)
     }
 }

@@ -40,7 +40,7 @@ impl Protocol {
         let wait = SignedDuration::from_millis(i64::try_from(wait_ms).unwrap_or_default());
         let next_at = (!wait.is_zero()).then(|| tx.now + wait);
         lease_is_over(&mut tx, &job, GenerationEnd::Released, next_at).await?;
-        tx.commit().await?;
+        common::durable!("api.release", tx.commit().await)?;
         tracing::info!(
             job.id = %job.id,
             generation = job.generation,

@@ -22,7 +22,7 @@ impl Protocol {
                 Renewed::Fenced
             }
         };
-        tx.commit().await?;
+        common::durable!("api.renew", tx.commit().await)?;
         Ok(answer)
     }
 }

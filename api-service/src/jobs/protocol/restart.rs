@@ -18,7 +18,7 @@ impl Protocol {
                 Restarted::Fenced
             }
         };
-        tx.commit().await?;
+        common::durable!("api.restart", tx.commit().await)?;
         Ok(answer)
     }
 }

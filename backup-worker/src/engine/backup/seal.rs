@@ -103,8 +103,12 @@ impl<'a> Sealer<'a> {
             ..
         } = self.place;
         let Batch { segment, parts } = &mut self.batch;
-        store.publish_parts(container, scratch, parts)?;
-        segment.previous = segment.seal(store, container, scratch)?;
+        common::durable!(
+            "backup.parts",
+            store.publish_parts(container, scratch, parts)
+        )?;
+        segment.previous =
+            common::durable!("backup.segment", segment.seal(store, container, scratch))?;
         let mark = segment.end;
         segment.sequence += 1;
         segment.start = mark;

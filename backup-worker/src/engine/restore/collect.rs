@@ -95,7 +95,7 @@ impl Collecting<'_> {
         if mark == *sealed || self.is_damaged() {
             return Ok(());
         }
-        target.sync()?;
+        common::durable!("restore.seal", target.sync())?;
         self.monitor.sealed(mark);
         *sealed = mark;
         Ok(())

@@ -140,6 +140,7 @@ impl BackupStore for PosixStore {
         let container = Container::open(&root, container)?;
         let directory = container.scratch(scratch)?;
         let write = || {
+            common::faults::io("store.io")?;
             unlink(&directory, part)?;
             create(&directory, part)?.write_all(data)
         };
@@ -177,8 +178,10 @@ impl BackupStore for PosixStore {
                 }
                 Err(error) => return Err(error),
             };
-            file.sync_all()
+            common::faults::io("store.io")
+                .and_then(|()| common::durable!("store.sync", file.sync_all()))
                 .map_err(|source| io_failed("sync", &path, source))?;
+            common::failpoint!("store.rename");
             rustix::fs::renameat(&directory, &part.name, &container.fd, object)
                 .map_err(|errno| failed("publish", &path, errno))?;
         }
@@ -205,6 +208,7 @@ impl BackupStore for PosixStore {
         // A name of this call alone: an execution that was given up may be at the same object.
         let unfinished = format!("put-{}", Uuid::now_v7());
         let mut put = || {
+            common::faults::io("store.io")?;
             let mut out = BufWriter::with_capacity(STREAM_BUFFER, create(&directory, &unfinished)?);
             write(&mut out)?;
             out.into_inner()
@@ -279,7 +283,8 @@ impl BackupStore for PosixStore {
         };
         for object in objects {
             check_name(object)?;
-            unlink(&container.fd, object)
+            common::faults::io("store.io")
+                .and_then(|()| unlink(&container.fd, object))
                 .map_err(|source| io_failed("remove", &container.below(object), source))?;
         }
         // Also when all were gone: whoever removed them may not have come this far.

@@ -62,8 +62,8 @@ impl FrozenVolume for FrozenFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {
-        self.file
-            .read_exact_at(buffer, offset)
+        common::faults::io("volume.io")
+            .and_then(|()| self.file.read_exact_at(buffer, offset))
             .map_err(|error| self.place.io("read", error))
     }
 
@@ -122,8 +122,9 @@ impl TargetVolume for LockedFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), VolumeError> {
-        self.file
-            .write_all_at(data, offset)
+        common::failpoint!("volume.write");
+        common::faults::io("volume.io")
+            .and_then(|()| self.file.write_all_at(data, offset))
             .map_err(|error| self.place.io("write", error))
     }
 
@@ -134,8 +135,8 @@ impl TargetVolume for LockedFile {
     }
 
     fn sync(&self) -> Result<(), VolumeError> {
-        self.file
-            .sync_data()
+        common::faults::io("volume.io")
+            .and_then(|()| self.file.sync_data())
             .map_err(|error| self.place.io("make durable", error))
     }
 }
