@@ -16,6 +16,8 @@ pub mod cli;
 mod consumer;
 pub mod engine;
 mod environment;
+#[cfg(test)]
+mod faulty;
 pub mod format;
 mod health;
 mod jobs;

@@ -274,6 +274,7 @@ impl Tx {
         backup: BackupId,
         number: u32,
         frozen: &Frozen,
+        others_released: bool,
     ) -> Result<Frozen, StoreError> {
         sqlx::query(
             "UPDATE attempts SET identity = $3, taken_at = $4, codec_fingerprint = $5 \
@@ -287,6 +288,19 @@ impl Tx {
         .execute(self.conn())
         .await
         .map_err(failed("note a snapshot's identity"))?;
+        if others_released {
+            sqlx::query(
+                "UPDATE attempts SET codec_fingerprint = $3 \
+                 WHERE backup_id = $1 AND number = $2 AND identity = $4",
+            )
+            .bind(backup.to_string())
+            .bind(i64::from(number))
+            .bind(frozen.codec_fingerprint.clone())
+            .bind(frozen.identity.clone())
+            .execute(self.conn())
+            .await
+            .map_err(failed("note whose codecs go on"))?;
+        }
         self.attempt(backup, number)
             .await?
             .frozen

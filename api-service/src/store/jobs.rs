@@ -82,7 +82,7 @@ pub struct JobRow {
     pub mark: u64,
     /// When the mark last moved.
     pub mark_at: Timestamp,
-    /// Whether the last generation gave it back of its own will.
+    /// Whether all executions that had the present attempt and are over gave it back of their own will.
     pub released: bool,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
@@ -299,7 +299,7 @@ impl Tx {
             "INSERT INTO jobs (id, kind, state, zone, backend, backup_id, volume_id, attempt, \
              details, project_id, user_id, request_id, generation, renewals, failures, mark, \
              mark_at, released, cancel_requested, created_at, queued_at, next_at, republished) \
-             VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, $12, 0, \
+             VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, $12, 1, \
              0, $12, $12, $13, 0)",
         )
         .bind(id.to_string())

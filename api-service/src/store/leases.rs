@@ -8,7 +8,8 @@ use super::row::{micros, stored};
 use super::{StoreError, Tx, failed};
 
 impl Tx {
-    /// Puts a job whose lease is over back into its queue, and rings for it.
+    /// Puts a job whose lease is over back into its queue, and rings for it. One lease that was not `released` leaves
+    /// a doubt that lasts as long as its attempt.
     pub(crate) async fn queue_again(
         &mut self,
         job: &JobRow,
@@ -17,8 +18,8 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let now = micros(self.now);
         sqlx::query(
-            "UPDATE jobs SET state = 'queued', released = $2, next_at = $3, queued_at = $4, \
-             published_at = NULL, republished = 0 WHERE id = $1 AND state <> 'settled'",
+            "UPDATE jobs SET state = 'queued', released = released * $2, next_at = $3, \
+             queued_at = $4, published_at = NULL, republished = 0 WHERE id = $1 AND state <> 'settled'",
         )
         .bind(job.id.to_string())
         .bind(i64::from(released))
@@ -146,7 +147,7 @@ impl Tx {
 
     /// Moves a backup job to its next attempt, which begins at nothing.
     pub(crate) async fn set_attempt(&mut self, job: JobId, number: u32) -> Result<(), StoreError> {
-        sqlx::query("UPDATE jobs SET attempt = $2, mark = 0 WHERE id = $1")
+        sqlx::query("UPDATE jobs SET attempt = $2, mark = 0, released = 1 WHERE id = $1")
             .bind(job.to_string())
             .bind(i64::from(number))
             .execute(self.conn())

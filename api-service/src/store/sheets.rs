@@ -76,7 +76,6 @@ impl Tx {
             committed: attempt.state == AttemptState::Committed,
             frozen: attempt.frozen,
             mark: job.mark,
-            predecessor_released: job.released,
             record: BackupRecord {
                 volume_meta: Some(volume_meta(&volume)),
                 name: backup.name,

@@ -87,6 +87,10 @@ pub fn find_closed(
 /// # Errors
 /// [`EngineError::Gap`] when the chain does not reach the volume's end, or an object it names is gone.
 pub fn close_backup(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
+    close(task).map_err(|error| super::unless_away(&*task.store, error))
+}
+
+fn close(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
     let CloseTask { sheet, store, .. } = task;
     let store = &**store;
     let backup = StoredBackup {
@@ -195,7 +199,7 @@ fn each<T>(
 }
 
 /// What lies under the prefix and will not be named, and a check that all that will be named is there.
-fn strays(
+pub(super) fn strays(
     store: &dyn BackupStore,
     container: &ContainerName,
     prefix: &ObjectPrefix,
@@ -313,7 +317,7 @@ impl ChainReader<'_> {
 }
 
 impl EngineError {
-    fn segments(backup_id: common::domain::BackupId, source: FormatError) -> Self {
+    pub(super) fn segments(backup_id: common::domain::BackupId, source: FormatError) -> Self {
         Self::File {
             backup_id,
             object: "a segment".to_owned(),

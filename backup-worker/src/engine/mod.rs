@@ -54,6 +54,8 @@ use std::time::Duration;
 
 use common::messages::sheet::BackupSheet;
 
+use crate::store::{BackupStore, StoreError};
+
 pub use backup::{BackupTask, Sealed, backup};
 pub use close::{CloseTask, Closed, close_backup, find_closed};
 pub use error::{BadExtent, Damage, EngineError};
@@ -69,6 +71,24 @@ pub struct EngineLimits {
     pub seal_size_bytes: u64,
     /// Longest time before what is done is sealed.
     pub seal_after: Duration,
+}
+
+/// What is missing on a target that is not there at all is not missing: the target is away.
+fn unless_away(store: &dyn BackupStore, error: EngineError) -> EngineError {
+    let missing = matches!(
+        error,
+        EngineError::Gap { .. }
+            | EngineError::Store(
+                StoreError::NoSuchContainer { .. } | StoreError::NoSuchObject { .. }
+            )
+    );
+    if !missing {
+        return error;
+    }
+    match store.check_marker() {
+        Ok(()) => error,
+        Err(away) => away.into(),
+    }
 }
 
 /// The scratch place of an attempt that has data to make.

@@ -3,14 +3,14 @@
 //! ```text
 //!  3 closed on the target? ───────────────────────────────────────────► 9 ──► 10
 //!    committed? ──────────────────────────────────────────────► 8 ──► 9 ──► 10
-//!  4 freeze ● frozen ──► 5, 6 engine ● segments ──► 7 commit ● ──► 8 close ● ──► 9 ──► 10 finish ●
-//!    │ another's data, volume changed          │ cancel, lasting error, give up
-//!    ▼                                         ▼
-//!  restart ● a new attempt, from 3          E fail ● ──► everything of the attempt removed ──► finish ●
+//!  4 freeze, or open it again ● frozen ──► 5, 6 engine ● segments ──► 7 commit ● ──► 8 close ● ──► 9 ──► 10 finish ●
+//!    │ snapshot or segments gone, volume changed, other codecs   │ cancel, lasting error, give up
+//!    ▼                                                           ▼
+//!  restart ● a new attempt, from 3                            E fail ● ──► everything of the attempt removed ──► finish ●
 //! ```
 //!
-//! Data of an earlier execution is not gone on with in this version: an attempt that was frozen or
-//! has a mark is abandoned, and a new one begins. A committed one is only finished.
+//! An execution that comes after another goes on with what that sealed. What it cannot go on with it
+//! abandons for a new attempt; a committed one is only finished.
 
 use std::sync::Arc;
 
@@ -110,11 +110,7 @@ fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
         return close_committed(job, sheet);
     }
 
-    // 4. An attempt that another execution began is not gone on with.
-    if sheet.frozen.is_some() || sheet.mark > 0 {
-        let why = "its data was begun by an earlier execution".to_owned();
-        return Err(Detour::Restart(why));
-    }
+    // 4. The volume stands still, once for all executions of the attempt.
     job.lease.keep_going()?;
     job.lease.phase("snapshot");
     let (source, frozen) = freeze(job, sheet)?;
@@ -129,10 +125,10 @@ fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
         limits: job.env.limits,
         monitor: Arc::new(job.lease.clone()),
     })
-    .map_err(unless_changed)?;
+    .map_err(unless_beyond_use)?;
     source
         .check_unchanged()
-        .map_err(|error| unless_changed(error.into()))?;
+        .map_err(|error| unless_beyond_use(error.into()))?;
 
     // 7. From here there is no cancel and no restart.
     job.lease.phase("finishing");
@@ -156,10 +152,17 @@ fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Froz
         return Err(Detour::End(FailCause::Lasting, sentence.to_owned()));
     };
     let driver = job.driver(&sheet.volume.backend)?;
-    let source: Arc<dyn FrozenVolume> = common::durable!(
-        "backup.snapshot",
-        driver.freeze(&sheet.volume, snapshot, job.generation, sheet.in_use)
-    )?
+    let source: Arc<dyn FrozenVolume> = match &sheet.frozen {
+        None => common::durable!(
+            "backup.snapshot",
+            driver.freeze(&sheet.volume, snapshot, job.generation, sheet.in_use)
+        )?,
+        Some(first) => driver
+            .reopen(&sheet.volume, snapshot, &first.identity)?
+            .ok_or_else(|| {
+                Detour::Restart("what was frozen first is not there any more".to_owned())
+            })?,
+    }
     .into();
     let seen = Frozen {
         identity: source.identity().to_owned(),
@@ -178,12 +181,16 @@ fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Froz
     Ok((source, first))
 }
 
-/// A volume that changed under the reader is read again as a new attempt.
-fn unless_changed(error: EngineError) -> Detour {
+/// A volume that changed under the reader, or sealed data that is gone: the volume is read again as a new attempt.
+fn unless_beyond_use(error: EngineError) -> Detour {
     match error {
         EngineError::Volume(VolumeError::SourceChanged { doing: "read" }) => {
             Detour::Restart("the volume changed while it was read".to_owned())
         }
+        EngineError::Gap { .. }
+        | EngineError::Store(
+            StoreError::NoSuchContainer { .. } | StoreError::NoSuchObject { .. },
+        ) => Detour::Restart(error.sentence()),
         other => other.into(),
     }
 }

@@ -128,6 +128,14 @@ mod tests {
         ) -> Result<Box<dyn FrozenVolume>, VolumeError> {
             panic!("a bug")
         }
+        fn reopen(
+            &self,
+            _: &VolumeRef,
+            _: &str,
+            _: &str,
+        ) -> Result<Option<Box<dyn FrozenVolume>>, VolumeError> {
+            panic!("a bug")
+        }
         fn remove_snapshot(&self, _: &VolumeRef, _: &str) -> Result<(), VolumeError> {
             panic!("a bug")
         }

@@ -198,7 +198,6 @@ fn sheet(
         committed: false,
         frozen: None,
         mark: 0,
-        predecessor_released: false,
         record,
         volume,
     })

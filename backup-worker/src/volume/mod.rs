@@ -113,6 +113,18 @@ pub trait VolumeDriver: Debug + Send + Sync {
         in_use: bool,
     ) -> Result<Box<dyn FrozenVolume>, VolumeError>;
 
+    /// Opens again what an earlier execution froze under the name `snapshot`: the snapshot, or the volume that was
+    /// read in place. `None` when what is there is not of that `identity`, or nothing is. Nothing is made.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    fn reopen(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &str,
+        identity: &str,
+    ) -> Result<Option<Box<dyn FrozenVolume>>, VolumeError>;
+
     /// Removes the snapshot `snapshot` and what any generation left of it. Gone already is success.
     ///
     /// # Errors

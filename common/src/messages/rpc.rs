@@ -175,7 +175,8 @@ pub struct FrozenReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "frozen", rename_all = "snake_case")]
 pub enum FrozenAnswer {
-    /// The first report of this attempt: yours, or the one that came before.
+    /// The first report of this attempt: yours, or the one that came before. The codecs are yours too if all who
+    /// came before gave the job back.
     Recorded(Frozen),
     /// The lease is another's now, or the attempt is over.
     Fenced,

@@ -107,8 +107,6 @@ pub struct BackupSheet {
     pub frozen: Option<Frozen>,
     /// Sealed bytes of the volume so far.
     pub mark: u64,
-    /// Whether the generation before ended by `release`, so that its codecs are not doubted.
-    pub predecessor_released: bool,
     /// What goes into the metadata file.
     pub record: BackupRecord,
 }

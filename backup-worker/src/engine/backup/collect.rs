@@ -11,13 +11,14 @@ use super::plan::{Layout, Stripes};
 use super::seal::Sealer;
 use super::stripe::StripeDone;
 use crate::engine::line::Line;
-use crate::engine::{EngineError, EngineLimits, Monitor, Progress};
+use crate::engine::{EngineError, EngineLimits, Monitor, Progress, Stop};
 
-/// Collects all stripes of a backup and seals them. Returns the totals when the channel ends.
+/// Collects all stripes of a backup from byte `start` on and seals them. Returns the totals when the channel ends.
 pub(super) fn collect(
     receiver: &Receiver<StripeDone>,
     line: &Line<Stripes>,
     layout: Layout,
+    start: u64,
     limits: &EngineLimits,
     sealer: &mut Sealer<'_>,
     monitor: &dyn Monitor,
@@ -25,7 +26,7 @@ pub(super) fn collect(
     let mut waiting: BTreeMap<u64, StripeDone> = BTreeMap::new();
     let mut next = 0;
     let mut progress = Progress {
-        done_bytes: 0,
+        done_bytes: start,
         totals: WorkTotals {
             volume: ByteCount(layout.volume_bytes),
             ..WorkTotals::default()
@@ -56,11 +57,21 @@ pub(super) fn collect(
             seal_by = Instant::now() + limits.seal_after;
         }
     }
-    // Fewer stripes than planned: a thread failed, and its error tells why. What it left unsealed is nobody's.
-    if next == layout.chunk_count() {
+    if next == layout.chunk_count() - layout.chunks_before(start) {
         sealer.seal()?;
+        return Ok(progress.totals);
     }
-    Ok(progress.totals)
+    // Fewer stripes than planned. The worker is stopping, and what it had in hand is done and sealed; or a thread
+    // failed, and its error tells why. What that left unsealed is nobody's.
+    match monitor.keep_going() {
+        Ok(()) => Ok(progress.totals),
+        Err(stop) => {
+            if stop == Stop::Draining {
+                sealer.seal()?;
+            }
+            Err(stop.into())
+        }
+    }
 }
 
 fn count(progress: &mut Progress, done: &StripeDone) {

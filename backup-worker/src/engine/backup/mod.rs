@@ -13,6 +13,7 @@ mod collect;
 mod object;
 mod plan;
 mod read;
+mod resume;
 mod seal;
 mod stripe;
 
@@ -27,7 +28,7 @@ use self::read::ChunkReader;
 use self::seal::Sealer;
 use self::stripe::{StripeDone, StripeRunner};
 use super::line::Line;
-use super::{EngineError, EngineLimits, Monitor, crew};
+use super::{EngineError, EngineLimits, Monitor, Stop, crew};
 use crate::format::sha256file::DigestStream;
 use crate::store::BackupStore;
 use crate::volume::FrozenVolume;
@@ -58,26 +59,37 @@ pub struct Sealed {
     pub totals: WorkTotals,
 }
 
-/// Reads the volume, stores its objects and seals them in segments, from the volume's start to its end.
+/// Reads the volume, stores its objects and seals them in segments, from where the attempt's segments end to the
+/// volume's end. A worker that is stopping finishes and seals what it has in hand.
 ///
 /// # Errors
-/// Whatever fails first. What is sealed by then stays; what is not is left in the scratch place.
+/// Whatever fails first. What is sealed by then stays; what is not is left in the scratch place. [`EngineError::Gap`]
+/// when the attempt was begun and cannot be gone on with.
 pub fn backup(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
+    seal_all(task).map_err(|error| super::unless_away(&*task.store, error))
+}
+
+fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
     let sheet = task.sheet;
     let store = &*task.store;
     let source = &*task.source;
     let names = &sheet.names;
     let scratch = super::scratch_of(sheet)?;
     let layout = Layout::new(source.size_bytes(), sheet.options)?;
-    let stripes = match &sheet.parent {
-        None => Stripes::full(layout),
-        Some(parent) => {
-            let (file, digests) = parent_digests(store, parent, layout.block_size)?;
-            Stripes::incremental(layout, parent.backup_id, file, digests)
-        }
-    };
     store.check_marker()?;
     store.prepare(&names.container, scratch)?;
+    let chain = resume::checkpoint(store, sheet, scratch, layout)?;
+    if chain.end > 0 {
+        task.monitor.sealed(chain.end);
+    }
+    let first = layout.chunks_before(chain.end);
+    let stripes = match &sheet.parent {
+        None => Stripes::full(layout, first),
+        Some(parent) => {
+            let (file, digests) = parent_digests(store, parent, layout.block_size)?;
+            Stripes::incremental(layout, first, parent.backup_id, file, digests)?
+        }
+    };
 
     let place = Scratch {
         store,
@@ -87,7 +99,7 @@ pub fn backup(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
     };
     let threads = task.limits.threads.max(1);
     let line = Line::new(stripes, 2 * threads);
-    let mut sealer = Sealer::new(place, &names.prefix, source, &*task.monitor);
+    let mut sealer = Sealer::new(place, &names.prefix, source, &*task.monitor, &chain);
     let work = |results: &SyncSender<StripeDone>| {
         let mut runner = StripeRunner::new(
             ChunkReader::new(source, layout.chunk_size, layout.block_size),
@@ -95,8 +107,19 @@ pub fn backup(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
             layout.block_size,
         );
         let mut stripe = Stripe::default();
-        while let Some(number) = line.take(&mut stripe)? {
-            task.monitor.keep_going()?;
+        loop {
+            match task.monitor.keep_going() {
+                Ok(()) => {}
+                // What the others have in hand is finished and sealed; nothing new is begun.
+                Err(Stop::Draining) => {
+                    line.halt();
+                    break;
+                }
+                Err(stop) => return Err(stop.into()),
+            }
+            let Some(number) = line.take(&mut stripe)? else {
+                break;
+            };
             if results.send(runner.run(number, &stripe)?).is_err() {
                 break;
             }
@@ -108,6 +131,7 @@ pub fn backup(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
             results,
             &line,
             layout,
+            chain.end,
             &task.limits,
             &mut sealer,
             &*task.monitor,

@@ -43,7 +43,18 @@ impl Layout {
 
     /// How many chunks there are.
     pub(super) fn chunk_count(&self) -> u64 {
-        self.volume_bytes.div_ceil(self.chunk_size as u64)
+        self.chunks_before(self.volume_bytes)
+    }
+
+    /// Whether a chunk begins at this byte, or the volume ends there.
+    pub(super) fn is_border(&self, offset: u64) -> bool {
+        offset == self.volume_bytes
+            || (offset < self.volume_bytes && offset.is_multiple_of(self.chunk_size as u64))
+    }
+
+    /// How many chunks lie before a border.
+    pub(super) fn chunks_before(&self, border: u64) -> u64 {
+        border.div_ceil(self.chunk_size as u64)
     }
 
     /// The bytes of chunk `number`, counted from 0.
@@ -77,7 +88,7 @@ impl Default for Stripe {
     }
 }
 
-/// Hands out a volume's chunks in order, and the parent's digests in step.
+/// Hands out a volume's chunks in order, from chunk `first` on, and the parent's digests in step.
 pub(super) struct Stripes {
     layout: Layout,
     next: u64,
@@ -85,25 +96,30 @@ pub(super) struct Stripes {
 }
 
 impl Stripes {
-    pub(super) fn full(layout: Layout) -> Self {
+    pub(super) fn full(layout: Layout, first: u64) -> Self {
         Self {
             layout,
-            next: 0,
+            next: first,
             parent: None,
         }
     }
 
+    /// Passes over the digests before chunk `first`.
     pub(super) fn incremental(
         layout: Layout,
+        first: u64,
         parent_id: BackupId,
         file: String,
         digests: DigestStream,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, EngineError> {
+        let mut stripes = Self {
             layout,
             next: 0,
             parent: Some((parent_id, file, digests)),
-        }
+        };
+        let mut passed = Stripe::default();
+        while stripes.next < first && stripes.next(&mut passed)? {}
+        Ok(stripes)
     }
 }
 
@@ -175,7 +191,7 @@ mod tests {
     #[test]
     fn chunks_cover_the_volume_and_the_last_is_short() {
         let layout = Layout::new(2500, options(1024, 512)).unwrap();
-        let mut stripes = Stripes::full(layout);
+        let mut stripes = Stripes::full(layout, 0);
         let mut stripe = Stripe::default();
         let mut covered = Vec::new();
         while stripes.next(&mut stripe).unwrap() {
@@ -184,6 +200,22 @@ mod tests {
         let lengths: Vec<_> = covered.iter().map(|e| (e.offset, e.length)).collect();
         assert_eq!(lengths, [(0, 1024), (1024, 1024), (2048, 452)]);
         assert_eq!(Layout::new(0, options(1024, 512)).unwrap().chunk_count(), 0);
+    }
+
+    #[test]
+    fn only_where_a_chunk_begins_or_the_volume_ends_can_be_gone_on() {
+        let layout = Layout::new(2500, options(1024, 512)).unwrap();
+        let borders: Vec<_> = (0..4000)
+            .filter(|offset| layout.is_border(*offset))
+            .collect();
+        assert_eq!(borders, [0, 1024, 2048, 2500]);
+        let before: Vec<_> = borders.iter().map(|at| layout.chunks_before(*at)).collect();
+        assert_eq!(before, [0, 1, 2, 3]);
+        let mut stripes = Stripes::full(layout, 2);
+        let mut stripe = Stripe::default();
+        assert!(stripes.next(&mut stripe).unwrap());
+        assert_eq!(stripe.extent.offset, 2048);
+        assert!(!stripes.next(&mut stripe).unwrap());
     }
 
     #[test]

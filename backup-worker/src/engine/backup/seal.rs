@@ -7,8 +7,8 @@ use common::domain::ObjectPrefix;
 
 use super::object::Scratch;
 use super::stripe::StripeDone;
-use crate::engine::{EngineError, Monitor};
-use crate::format::segment::{NO_PREDECESSOR, Segment, SegmentObject};
+use crate::engine::{EngineError, Monitor, Stop};
+use crate::format::segment::{Segment, SegmentChain, SegmentObject};
 use crate::store::Part;
 use crate::volume::FrozenVolume;
 
@@ -31,12 +31,13 @@ pub(super) struct Sealer<'a> {
 }
 
 impl<'a> Sealer<'a> {
-    /// A sealer at the start of a chain.
+    /// A sealer that goes on after `chain`.
     pub(super) fn new(
         place: Scratch<'a>,
         prefix: &'a ObjectPrefix,
         source: &'a dyn FrozenVolume,
         monitor: &'a dyn Monitor,
+        chain: &SegmentChain,
     ) -> Self {
         Self {
             place,
@@ -46,16 +47,16 @@ impl<'a> Sealer<'a> {
             batch: Batch {
                 segment: Segment {
                     generation: place.generation,
-                    sequence: 0,
-                    start: 0,
-                    end: 0,
-                    previous: NO_PREDECESSOR,
+                    sequence: chain.segments.len() as u64,
+                    start: chain.end,
+                    end: chain.end,
+                    previous: chain.last,
                     objects: Vec::new(),
                     digests: Vec::new(),
                 },
                 parts: Vec::new(),
             },
-            object_count: 0,
+            object_count: chain.objects,
         }
     }
 
@@ -89,12 +90,16 @@ impl<'a> Sealer<'a> {
         self.object_count
     }
 
-    /// Seals what waits, if anything does.
+    /// Seals what waits, if anything does. A worker that is stopping seals all the same: what is done then
+    /// need not be done again.
     pub(super) fn seal(&mut self) -> Result<(), EngineError> {
         if self.unsealed_bytes() == 0 {
             return Ok(());
         }
-        self.monitor.keep_going()?;
+        match self.monitor.keep_going() {
+            Ok(()) | Err(Stop::Draining) => {}
+            Err(stop) => return Err(stop.into()),
+        }
         self.source.check_unchanged()?;
         let Scratch {
             store,

@@ -67,7 +67,6 @@ pub(super) fn sheet(
         committed: false,
         frozen: None,
         mark: 0,
-        predecessor_released: false,
         record: BackupRecord {
             name: Some("näme".to_owned()),
             description: None,

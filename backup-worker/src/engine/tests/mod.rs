@@ -4,5 +4,6 @@ mod cinder;
 mod damage;
 mod foreign;
 mod history;
+mod resume;
 mod shapes;
 mod stops;

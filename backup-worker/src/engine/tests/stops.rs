@@ -26,11 +26,11 @@ fn a_backup_stopped_anywhere_has_sealed_what_it_told_and_little_more() {
     for call in 0.. {
         let world = World::new();
         let sheet = world.sheet(None, shape);
-        let monitor = TestMonitor::stopping_at(call, Stop::Draining);
+        let monitor = TestMonitor::stopping_at(call, Stop::Fenced);
         match world.seal(&volume, &sheet, &monitor) {
             Ok(_) => break,
             Err(error) => assert!(
-                matches!(error, EngineError::Stopped(Stop::Draining)),
+                matches!(error, EngineError::Stopped(Stop::Fenced)),
                 "{error}"
             ),
         }

@@ -111,6 +111,26 @@ impl VolumeDriver for FileVolumes {
         }
     }
 
+    fn reopen(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &str,
+        identity: &str,
+    ) -> Result<Option<Box<dyn FrozenVolume>>, VolumeError> {
+        snapshot::check_name(snapshot)?;
+        let opened = self.place(volume).and_then(|source| {
+            match FrozenFile::snapshot(source.beside(snapshot)?)? {
+                Some(frozen) => Ok(frozen),
+                None => FrozenFile::in_place(source),
+            }
+        });
+        match opened {
+            Ok(frozen) if frozen.identity() == identity => Ok(Some(Box::new(frozen))),
+            Ok(_) | Err(VolumeError::NoSuchVolume { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn remove_snapshot(&self, volume: &VolumeRef, snapshot: &str) -> Result<(), VolumeError> {
         snapshot::check_name(snapshot)?;
         match self.place(volume) {

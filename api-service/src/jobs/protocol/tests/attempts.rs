@@ -77,6 +77,55 @@ async fn the_first_frozen_report_stays() {
 }
 
 #[tokio::test]
+async fn other_codecs_go_on_only_when_all_who_came_before_gave_the_job_back() {
+    let world = World::new().await;
+    let volume = world.volume().await;
+    let (_, job) = world.creating(volume.id).await;
+    let with = |codecs: &str| Frozen {
+        codec_fingerprint: codecs.to_owned(),
+        ..frozen("inode 7")
+    };
+    let report = |fence, codecs: &str| FrozenReport {
+        fence,
+        attempt: 1,
+        frozen: with(codecs),
+    };
+    let (fence, _) = world.grant(job.id).await;
+    world.ask::<FrozenAnswer>(report(fence, "old")).await;
+    world
+        .ask::<Released>(release(fence, ReleaseReason::Drain))
+        .await;
+    let (fence, _) = world.grant(job.id).await;
+    let after_release: FrozenAnswer = world.ask(report(fence, "new")).await;
+    assert_eq!(after_release, FrozenAnswer::Recorded(with("new")));
+    world.end_lease(job.id).await;
+    let (fence, _) = world.grant(job.id).await;
+    let after_crash: FrozenAnswer = world.ask(report(fence, "old")).await;
+    assert_eq!(after_crash, FrozenAnswer::Recorded(with("new")));
+    // A release after the crash does not end the crashed one.
+    world
+        .ask::<Released>(release(fence, ReleaseReason::Drain))
+        .await;
+    let (fence, _) = world.grant(job.id).await;
+    let doubtful: FrozenAnswer = world.ask(report(fence, "old")).await;
+    assert_eq!(doubtful, FrozenAnswer::Recorded(with("new")));
+    // A new attempt is nobody's yet.
+    world
+        .ask::<Restarted>(Restart {
+            fence,
+            attempt: 1,
+            reason: "other codecs".to_owned(),
+        })
+        .await;
+    let next = FrozenReport {
+        attempt: 2,
+        ..report(fence, "old")
+    };
+    let answer: FrozenAnswer = world.ask(next).await;
+    assert_eq!(answer, FrozenAnswer::Recorded(with("old")));
+}
+
+#[tokio::test]
 async fn a_restart_makes_one_next_attempt_with_a_later_prefix() {
     let world = World::new().await;
     let volume = world.volume().await;
