@@ -30,7 +30,8 @@ pub(super) async fn observe(
     let template = request.extensions().get::<MatchedPath>().cloned();
     let template = template.as_ref().map_or("unmatched", MatchedPath::as_str);
     let template = template.to_owned();
-    let is_api = request.uri().path().starts_with("/v3");
+    let path = request.uri().path();
+    let is_api = path == "/" || path.starts_with("/v3");
     let version = Microversion::from_headers(request.headers());
     let span = tracing::info_span!(
         "request",

@@ -12,7 +12,12 @@ use crate::state::AppState;
 
 /// The whole HTTP side.
 pub fn router(state: AppState) -> Router {
-    let routes = Router::new()
+    surrounded(routes(), state)
+}
+
+/// Every route there is.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
         .route("/", get(versions::root))
         .route("/v3", get(versions::v3))
         .route("/v3/", get(versions::v3))
@@ -20,8 +25,7 @@ pub fn router(state: AppState) -> Router {
         .merge(volumes::routes())
         .merge(volume_types::routes())
         .merge(catalogue::routes())
-        .merge(health::routes());
-    surrounded(routes, state)
+        .merge(health::routes())
 }
 
 /// Puts around routes what every request goes through.

@@ -39,7 +39,14 @@ async fn list(_: Context) -> Json<Value> {
 
 /// By id, by name, or as the default one.
 async fn show(_: Context, Key(key): Key) -> Result<Json<Value>, ApiError> {
-    if ["default", ID, NAME].contains(&key.as_str()) {
+    if key == "default" {
+        // The one place where the reference leaves it out.
+        let mut shown = view();
+        if let Some(members) = shown.as_object_mut() {
+            members.remove("os-volume-type-access:is_public");
+        }
+        Ok(Json(json!({"volume_type": shown})))
+    } else if [ID, NAME].contains(&key.as_str()) {
         Ok(Json(json!({"volume_type": view()})))
     } else {
         Err(unknown(key))

@@ -120,6 +120,31 @@ impl Column {
         Some(both)
     }
 
+    /// Whether some things have none of it.
+    fn can_be_missing(self) -> bool {
+        match self {
+            Self::Name
+            | Self::Description
+            | Self::AvailabilityZone
+            | Self::Container
+            | Self::ParentId
+            | Self::SnapshotId
+            | Self::FailReason
+            | Self::DataTimestamp
+            | Self::UpdatedAt => true,
+            Self::Id
+            | Self::ProjectId
+            | Self::UserId
+            | Self::Status
+            | Self::SizeGib
+            | Self::VolumeId
+            | Self::ObjectCount
+            | Self::Bootable
+            | Self::Backend
+            | Self::CreatedAt => false,
+        }
+    }
+
     /// Whether backups have it.
     #[must_use]
     pub fn of_backups(self) -> bool {
@@ -172,6 +197,11 @@ impl Statement {
         let ties = [(Column::CreatedAt, first), (Column::Id, first)];
         for (column, direction) in listing.sort.iter().chain(&ties) {
             if let Some((name, stored)) = column.in_table(table) {
+                // No name comes after every name, as in the reference.
+                if column.can_be_missing() {
+                    let missing = format!("CASE WHEN {name} IS NULL THEN 1 ELSE 0 END");
+                    statement.order.push((missing, *direction));
+                }
                 let nothing = if stored == Stored::Text { "''" } else { "0" };
                 let key = format!("COALESCE({name}, {nothing})");
                 statement.order.push((key, *direction));

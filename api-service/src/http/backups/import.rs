@@ -22,8 +22,8 @@ pub(super) async fn import(
     let fields = Fields::of(&body, "backup-record", &[], &names, &names)?;
     let service = fields.present_text("backup_service")?;
     let url = fields.present_long_text("backup_url")?;
-    let bytes =
-        record::unwrap(&url).ok_or_else(|| fields.refuse("backup_url", "it is not a 'base64'"))?;
+    let bytes = record::unwrap(&url)
+        .ok_or_else(|| fields.refuse("backup_url", format!("'{url}' is not a 'base64'")))?;
     context.require_admin("backup:backup-import")?;
     let record = record::decode(&service, &bytes)?;
     observe::about_backup(record.id);

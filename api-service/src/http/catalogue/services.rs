@@ -8,6 +8,7 @@ use common::domain::WorkerName;
 use serde_json::{Value, json};
 
 use crate::http::error::ApiError;
+use crate::http::extract::microversion::Microversion;
 use crate::http::extract::{Context, Query};
 use crate::http::time::api_time;
 use crate::state::AppState;
@@ -30,7 +31,7 @@ pub(super) async fn list(
             .chain([("cinder-backup", worker.name.to_string())]);
         for (binary, host) in hosts {
             if wanted("binary", binary) && wanted("host", &host) {
-                services.push(json!({
+                let mut service = json!({
                     "binary": binary,
                     "host": host,
                     "zone": worker.zone.as_str(),
@@ -39,11 +40,25 @@ pub(super) async fn list(
                     "updated_at": api_time(worker.last_seen),
                     "disabled_reason": null,
                     "cluster": null,
-                }));
+                });
+                if binary == "cinder-volume" {
+                    add_backend(&mut service, &context);
+                }
+                services.push(service);
             }
         }
     }
     Ok(Json(json!({"services": services})))
+}
+
+/// What only a volume service has.
+fn add_backend(service: &mut Value, context: &Context) {
+    service["replication_status"] = json!("disabled");
+    service["active_backend_id"] = Value::Null;
+    service["frozen"] = json!(false);
+    if context.version >= Microversion::SERVICE_BACKEND_STATE {
+        service["backend_state"] = service["state"].clone();
+    }
 }
 
 /// Every zone a worker was seen in, and the default one.

@@ -46,6 +46,8 @@ impl Microversion {
     pub(in crate::http) const VOLUME_FROM_BACKUP: Self = Self(47);
     /// Volumes tell how they are shared.
     pub(in crate::http) const VOLUME_SHARED_TARGETS: Self = Self(48);
+    /// Volume services tell whether their backend is up.
+    pub(in crate::http) const SERVICE_BACKEND_STATE: Self = Self(49);
     /// A backup can name its zone.
     pub(in crate::http) const BACKUP_ZONE: Self = Self(51);
     /// Administrators see a backup's user.

@@ -8,6 +8,7 @@ mod backups;
 mod catalogue;
 mod lists;
 mod records;
+mod replay;
 mod restores;
 mod routes;
 mod volumes;
@@ -121,6 +122,12 @@ impl Api {
     }
 
     async fn worker_appears(&self, zone: &str) {
+        let worker = self.worker_was_seen(zone).await;
+        self.state.workers.heard(worker);
+    }
+
+    /// A worker that is not there any more.
+    async fn worker_was_seen(&self, zone: &str) -> WorkerData {
         let worker = WorkerData {
             worker: "worker-1".into(),
             incarnation: Incarnation::new(),
@@ -134,24 +141,11 @@ impl Api {
         let mut tx = self.state.store.write().await.unwrap();
         tx.saw_worker(&worker, false).await.unwrap();
         tx.commit().await.unwrap();
-        self.state.workers.heard(worker);
+        worker
     }
 
     async fn send(&self, request: Request) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let bytes = to_bytes(response.into_body(), 1 << 24).await.unwrap();
-        let body = match bytes.is_empty() {
-            true => Value::Null,
-            false => serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))),
-        };
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        answer(self.router.clone().oneshot(request).await.unwrap()).await
     }
 
     /// A request in a version, with a body or without.
@@ -259,6 +253,22 @@ impl Api {
     async fn volume_status(&self, id: &str) -> String {
         let shown = self.get(&format!("/v3/volumes/{id}")).await.good(200);
         text(&shown["volume"]["status"])
+    }
+}
+
+async fn answer(response: axum::response::Response) -> Answer {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let bytes = to_bytes(response.into_body(), 1 << 24).await.unwrap();
+    let body = match bytes.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))),
+    };
+    Answer {
+        status,
+        headers,
+        body,
     }
 }
 

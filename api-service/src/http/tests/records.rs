@@ -100,7 +100,7 @@ async fn what_is_no_record_is_refused() {
     for (body, said) in [
         (
             json!({"backup-record": {"backup_service": POSIX, "backup_url": "@@@"}}),
-            "backup_url. Value: @@@. it is not a 'base64'",
+            "backup_url. Value: @@@. '@@@' is not a 'base64'",
         ),
         (
             json!({"backup-record": {"backup_service": POSIX, "backup_url": ""}}),

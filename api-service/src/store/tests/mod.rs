@@ -1,5 +1,6 @@
 //! The laws of requests, each a story on real rows.
 
+mod arranged;
 mod create;
 mod endings;
 mod imports;
