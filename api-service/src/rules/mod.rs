@@ -111,7 +111,7 @@ pub enum Refusal {
     #[error("Backup already exists in database.")]
     BackupExists,
     /// The data of the record is another backup's that is being made or removed.
-    #[error("another backup that is being created or deleted names the same data.")]
+    #[error("another backup that is being created, deleted or cleaned up names the same data.")]
     DataInMotion,
     /// The record builds on a backup that goes away.
     #[error("backup {0}, which it builds on, is being deleted.")]
