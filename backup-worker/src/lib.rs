@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! consumer ──► jobs ──► engine ──► store, volume: traits; one file per driver
-//!     └──────► lease  ↑   └──► format: reads and writes the stored format
+//!     └──────► lease  ↑   ├──► format: reads and writes the stored format
+//!                     │   └──► lanes: many digests at once
 //!          standalone ┘ commands for a stored tree alone
 //! ```
 //!
@@ -21,6 +22,7 @@ mod faulty;
 pub mod format;
 mod health;
 mod jobs;
+pub mod lanes;
 mod lease;
 mod presence;
 mod progress;
