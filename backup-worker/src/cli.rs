@@ -108,6 +108,9 @@ pub struct List {
     /// The directory backups are stored in.
     #[arg(long, value_name = "DIR")]
     pub repository: PathBuf,
+    /// Also name what lies in the containers and belongs to no whole backup. Nothing is removed.
+    #[arg(long)]
+    pub strays: bool,
     /// Print the list as JSON.
     #[arg(long)]
     pub json: bool,

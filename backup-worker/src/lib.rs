@@ -62,6 +62,14 @@ pub enum RunError {
     /// A broker that refuses us for good.
     #[error("use the broker")]
     Broker(#[source] BrokerError),
+    /// A process that began later works under this one's name.
+    #[error(
+        "another process works under the name `{worker}`; each worker needs a `worker.name` of its own"
+    )]
+    Replaced {
+        /// `worker.name`.
+        worker: WorkerName,
+    },
     /// The address for probes cannot be had.
     #[error("listen on {address}")]
     Listen {
@@ -75,7 +83,7 @@ pub enum RunError {
 /// Works until the first item of `signals`, then drains; at the second, jobs are released at once.
 ///
 /// # Errors
-/// When the broker refuses this worker for good, or the address for probes cannot be had.
+/// When the broker refuses this worker for good, another process takes its name, or the address for probes cannot be had.
 pub async fn run(
     settings: Settings,
     signals: impl Stream<Item = &'static str>,
@@ -110,16 +118,17 @@ pub async fn run(
     let consumer = tracker.spawn(consumer::consume_jobs(Arc::clone(&env), consuming.clone()));
 
     let mut signals = std::pin::pin!(signals);
-    let refused = tokio::select! {
+    let outcome = tokio::select! {
         signal = signals.next() => {
             tracing::info!(signal, "no more jobs are taken");
-            None
+            Ok(())
         }
-        error = consuming.failed() => Some(error),
-        error = publishing.failed() => Some(error),
+        error = consuming.failed() => Err(RunError::Broker(error)),
+        error = publishing.failed() => Err(RunError::Broker(error)),
+        () = presence::until_replaced(&env, &consuming) => Err(RunError::Replaced { worker: worker.clone() }),
     };
     stopping.drain.cancel();
-    if refused.is_none() {
+    if outcome.is_ok() {
         let _ = consumer.await;
         let timeout = settings.worker.drain_timeout;
         drain(&env, timeout, signals.next()).await;
@@ -136,7 +145,7 @@ pub async fn run(
         tracing::warn!("some tasks did not end; their leases will");
     }
     tracing::info!(worker = %worker, "the worker ended");
-    refused.map_or(Ok(()), |error| Err(RunError::Broker(error)))
+    outcome
 }
 
 /// Lets jobs go on for a while, then has them give their leases back.

@@ -159,6 +159,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::engine::Stop;
     use crate::lease::BootClock;
 
     fn hold() -> Arc<Hold> {
@@ -216,7 +217,8 @@ mod tests {
         first.occupy(job, 1, Arc::clone(&old));
         let mut second = running.take(Lane::Restores).unwrap();
         second.occupy(job, 2, Arc::clone(&new));
-        assert!(old.is_fenced() && !new.is_fenced());
+        assert_eq!(old.keep_going(), Err(Stop::Fenced));
+        assert_eq!(new.keep_going(), Ok(()));
         drop(first);
         assert_eq!(
             running.jobs(),

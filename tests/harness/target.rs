@@ -69,6 +69,21 @@ impl Target {
         files
     }
 
+    /// Bytes of the volume that a running backup has sealed, as its segments tell: `end` in `docs/format.md`.
+    ///
+    /// # Panics
+    /// When a segment cannot be read.
+    #[must_use]
+    pub fn sealed_bytes_of(&self, id: BackupId) -> u64 {
+        const END: std::ops::Range<usize> = 36..44;
+        let ends = self.segments_of(id).into_iter().map(|path| {
+            let bytes = std::fs::read(self.root.join(path)).expect("a segment can be read");
+            let end = bytes[END].try_into().expect("a segment has a head");
+            u64::from_le_bytes(end)
+        });
+        ends.max().unwrap_or(0)
+    }
+
     /// The metadata file of a backup, if it is there.
     #[must_use]
     pub fn metadata_of(&self, id: BackupId) -> Option<PathBuf> {

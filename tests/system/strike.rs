@@ -36,6 +36,29 @@ pub(crate) async fn is_still(stack: &TestStack, id: BackupId, status: BackupStat
     assert_eq!(now, status, "the job ended before the strike");
 }
 
+/// Checks that the execution that settled a backup read nothing of the first `sealed` bytes of `volume_bytes` again.
+pub(crate) async fn went_on_after(stack: &TestStack, id: BackupId, sealed: u64, volume_bytes: u64) {
+    assert!(sealed > 0, "there was something to go on after");
+    let id = id.to_string();
+    let read_bytes: u64 = until("the end of the backup to be logged", async || {
+        let log = stack.api_service().log();
+        let mut settled = log.lines().filter(|line| line.contains("job settled"));
+        let line = settled.find(|line| line.contains("job.kind=backup") && line.contains(&id))?;
+        let (_, rest) = line.split_once("read_bytes=")?;
+        rest.split(' ').next()?.parse().ok()
+    })
+    .await;
+    assert!(
+        read_bytes <= volume_bytes - sealed,
+        "{read_bytes} bytes were read, and {sealed} of {volume_bytes} were sealed"
+    );
+    let log = stack.api_service().log();
+    assert!(
+        !log.contains("an attempt is abandoned"),
+        "the backup began anew"
+    );
+}
+
 /// Waits for a backup to end well, and checks that it holds what its volume (a file taken over) holds.
 pub(crate) async fn comes_back(stack: &TestStack, backup: BackupId, source: &str) {
     stack

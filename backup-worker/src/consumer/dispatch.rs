@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::jobs::{Job, run_on_thread};
-use crate::lease::{Hold, Lease, LeaseParts, RenewTimes, renew_until};
+use crate::lease::{Hold, Lease, LeaseParts, RenewTimes, StateOwner, renew_until};
 use crate::progress::{self, ReportedJob};
 use crate::running::Slot;
 
@@ -63,7 +63,7 @@ pub(super) fn start(
     ));
     let lease = Lease::new(LeaseParts {
         fence,
-        rpc: env.rpc.clone(),
+        owner: StateOwner::Broker(env.rpc.clone()),
         hold,
         wire,
         renew_soon,

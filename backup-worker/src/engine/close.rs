@@ -125,33 +125,44 @@ fn close(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
         &sheet.record,
         task.frozen_at,
     );
-    task.monitor.keep_going()?;
+    let monitor = &*task.monitor;
+    monitor.may_write()?;
     common::failpoint!("backup.sha256file.before");
-    put(&reader, &backup.prefix.sha256file(), &mut |out, failed| {
-        let head = Sha256Head::beside(&head, u64::from(sheet.options.block_size_bytes));
-        let mut digests = reader
-            .segments(failed)
-            .flat_map(|segment| each(segment, |segment| segment.digests));
-        sha256file::write(out, &head, &mut digests)
-    })?;
+    put(
+        &reader,
+        monitor,
+        &backup.prefix.sha256file(),
+        &mut |out, failed| {
+            let head = Sha256Head::beside(&head, u64::from(sheet.options.block_size_bytes));
+            let mut digests = reader
+                .segments(failed)
+                .flat_map(|segment| each(segment, |segment| segment.digests));
+            sha256file::write(out, &head, &mut digests)
+        },
+    )?;
     common::failpoint!("backup.sha256file.after");
-    task.monitor.keep_going()?;
+    monitor.may_write()?;
     store.remove(container, &strays)?;
     common::failpoint!("backup.metadata.before");
-    put(&reader, &backup.prefix.metadata(), &mut |out, failed| {
-        let mut objects = reader.segments(failed).flat_map(|segment| {
-            each(segment, |segment| segment.objects).map(|object| {
-                object.map(|object| ObjectEntry {
-                    name: backup.prefix.object(object.number),
-                    offset: object.offset,
-                    length: Some(u64::from(object.length)),
-                    compression: object.compression,
-                    md5: Some(object.md5),
+    put(
+        &reader,
+        monitor,
+        &backup.prefix.metadata(),
+        &mut |out, failed| {
+            let mut objects = reader.segments(failed).flat_map(|segment| {
+                each(segment, |segment| segment.objects).map(|object| {
+                    object.map(|object| ObjectEntry {
+                        name: backup.prefix.object(object.number),
+                        offset: object.offset,
+                        length: Some(u64::from(object.length)),
+                        compression: object.compression,
+                        md5: Some(object.md5),
+                    })
                 })
-            })
-        });
-        metadata::write(out, &head, &mut objects)
-    })?;
+            });
+            metadata::write(out, &head, &mut objects)
+        },
+    )?;
     common::failpoint!("backup.metadata.after");
     Ok(Closed {
         object_count,
@@ -162,9 +173,11 @@ fn close(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
 /// Writes the content of a closing file, and leaves an error of the chain beside its own.
 type WriteFile<'a> = dyn FnMut(&mut dyn io::Write, &mut Option<EngineError>) -> io::Result<()> + 'a;
 
-/// Writes one closing file. An error of the chain comes out as itself and not as a failed write.
+/// Writes one closing file. An error of the chain comes out as itself and not as a failed write. It gets its name only
+/// while the lease is beyond doubt: an execution that slept may find the backup deleted.
 fn put(
     reader: &ChainReader<'_>,
+    monitor: &dyn Monitor,
     object: &str,
     write: &mut WriteFile<'_>,
 ) -> Result<(), EngineError> {
@@ -177,7 +190,11 @@ fn put(
         &mut |out| {
             let mut out = io::BufWriter::new(out);
             write(&mut out, &mut failed)?;
-            io::Write::flush(&mut out)
+            io::Write::flush(&mut out)?;
+            monitor.may_write().map_err(|stop| {
+                failed = Some(stop.into());
+                io::Error::other("the lease is over")
+            })
         },
     );
     match failed {

@@ -60,7 +60,9 @@ pub use backup::{BackupTask, Sealed, backup};
 pub use close::{CloseTask, Closed, close_backup, find_closed};
 pub use error::{BadExtent, Damage, EngineError};
 pub use monitor::{Monitor, Progress, Stop};
-pub use restore::{Measured, RestoreTask, Restored, Sample, VerifyTask, measure, restore, verify};
+pub use restore::{
+    Measured, RestoreTask, Restored, Sample, TargetHolds, VerifyTask, measure, restore, verify,
+};
 
 /// How an engine works.
 #[derive(Debug, Clone, Copy)]

@@ -35,7 +35,8 @@ pub trait Monitor: Debug + Send + Sync {
     /// Why the engine has to stop.
     fn keep_going(&self) -> Result<(), Stop>;
 
-    /// Asked before each write to a restore's target. Blocks while the lease is in doubt.
+    /// Asked before each write that a successor must not meet: to a restore's target, and of what closes a backup.
+    /// Blocks while the lease is in doubt.
     ///
     /// # Errors
     /// Why the engine has to stop.

@@ -61,6 +61,16 @@ struct Noted {
     counted: u64,
     struck: u64,
     calls: Vec<(Verb, String)>,
+    before: Option<(Verb, Action)>,
+}
+
+/// What happens in the middle of another's work.
+struct Action(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Action")
+    }
 }
 
 impl Faults {
@@ -75,6 +85,11 @@ impl Faults {
     /// No fault from now on.
     pub(crate) fn relent(&self) {
         self.0.lock().unwrap().fault = None;
+    }
+
+    /// Something happens right before the next call of this kind.
+    pub(crate) fn before(&self, verb: Verb, action: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().before = Some((verb, Action(Box::new(action))));
     }
 
     /// How many calls failed since the fault was expected.
@@ -97,6 +112,13 @@ impl Faults {
         failed: impl FnOnce(io::Error) -> E,
         call: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
+        let action = {
+            let mut noted = self.0.lock().unwrap();
+            noted.before.take_if(|(awaited, _)| *awaited == verb)
+        };
+        if let Some((_, Action(action))) = action {
+            action();
+        }
         let fault = self.strike(verb, name);
         match fault {
             None => call(),

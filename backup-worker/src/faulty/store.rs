@@ -61,6 +61,17 @@ impl BackupStore for FaultyStore {
         })
     }
 
+    fn discard_parts(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+        prefix: &str,
+    ) -> Result<(), StoreError> {
+        self.call(Verb::Remove, prefix, || {
+            self.inner.discard_parts(container, scratch, prefix)
+        })
+    }
+
     /// One part at a time, so that some of them may be published when it fails.
     fn publish_parts(
         &self,

@@ -96,12 +96,7 @@ pub(super) fn run(job: &Job, mut sheet: BackupSheet) -> Result<Done, Suspended> 
 /// One attempt, straight on.
 fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
     // 3. The target knows best: who closed the backup may not have lived to tell.
-    let stored = StoredBackup {
-        backup_id: sheet.backup_id,
-        container: sheet.names.container.clone(),
-        prefix: sheet.names.prefix.clone(),
-    };
-    if let Some(closed) = engine::find_closed(&*job.env.store, &stored)? {
+    if let Some(closed) = engine::find_closed(&*job.env.store, &stored(sheet))? {
         job.lease.passed_the_gate();
         let totals = WorkTotals::default();
         return settle(job, sheet, closed.object_count, taken_at(sheet), totals);
@@ -228,7 +223,27 @@ fn close(
         store: Arc::clone(&job.env.store),
         monitor: Arc::new(job.lease.clone()) as Arc<dyn Monitor>,
     });
-    Ok(closed.map_err(unless_lost)?.object_count)
+    match closed.map_err(unless_lost) {
+        Ok(closed) => Ok(closed.object_count),
+        // Who closed it meanwhile has removed what closing needs.
+        Err(Detour::End(FailCause::Lost, sentence)) => {
+            let store = &*job.env.store;
+            let closed = engine::find_closed(store, &stored(sheet))?;
+            store.check_marker()?;
+            closed
+                .map(|closed| closed.object_count)
+                .ok_or(Detour::End(FailCause::Lost, sentence))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+fn stored(sheet: &BackupSheet) -> StoredBackup {
+    StoredBackup {
+        backup_id: sheet.backup_id,
+        container: sheet.names.container.clone(),
+        prefix: sheet.names.prefix.clone(),
+    }
 }
 
 /// Behind the commit gate nothing fails but a backup whose data is gone.

@@ -18,6 +18,8 @@ mod delete_backup;
 pub(crate) mod erase;
 mod halt;
 mod restore_backup;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod volume;
 
@@ -187,20 +189,5 @@ fn word_of(outcome: &Outcome) -> &'static str {
         Outcome::Cleaned => "cleaned",
         Outcome::Cancelled => "cancelled",
         Outcome::Failed { .. } => "failed",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_up_to_five_minutes() {
-        for (generation, least, most) in
-            [(1, 1, 2), (3, 4, 8), (40, 150, 300), (u64::MAX, 150, 300)]
-        {
-            let pause = pause_after(generation);
-            assert!(pause >= Duration::from_secs(least) && pause <= Duration::from_secs(most));
-        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::halt::Halt;
 use super::{Done, Job};
-use crate::engine::{self, RestoreTask};
+use crate::engine::{self, Monitor, RestoreTask, TargetHolds};
 use crate::volume::{TargetVolume, VolumeError};
 
 /// How often the lock is tried in the time of one lease.
@@ -20,7 +20,7 @@ const TRIES_PER_LEASE: u32 = 20;
 
 pub(super) fn run(job: &Job, sheet: &RestoreSheet) -> Result<Done, Halt> {
     // 3. The volume's file, and its lock.
-    job.lease.keep_going()?;
+    job.lease.may_write()?;
     job.lease.phase("snapshot");
     if sheet.volume_is_new {
         job.driver(&sheet.volume.backend)?.create(&sheet.volume)?;
@@ -33,7 +33,11 @@ pub(super) fn run(job: &Job, sheet: &RestoreSheet) -> Result<Done, Halt> {
         chain: &sheet.chain,
         backup_size_gib: sheet.backup_size_gib,
         target: Arc::clone(&target),
-        target_is_new: sheet.volume_is_new,
+        target_holds: match (sheet.volume_is_new, job.generation) {
+            (true, 1) => TargetHolds::Zeros,
+            (true, _) => TargetHolds::Leftovers,
+            (false, _) => TargetHolds::Anything,
+        },
         mark: sheet.mark,
         store: Arc::clone(&job.env.store),
         limits: job.env.limits,

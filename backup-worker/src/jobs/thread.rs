@@ -82,26 +82,18 @@ fn log_end(job: &ReportedJob, end: &Ending, began: Instant) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
 
-    use common::broker::{Link, Publisher, RpcClient};
-    use common::config::Amqp;
-    use common::domain::{
-        ClaimId, Incarnation, JobId, SystemClock, Token, VolumeId, VolumeSource, WorkerName,
-    };
+    use common::domain::{ClaimId, JobId, VolumeId, VolumeSource};
     use common::messages::rpc::Fence;
     use common::messages::sheet::{VolumeAction, VolumeRef, VolumeSheet};
     use tokio_util::sync::CancellationToken;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::engine::EngineLimits;
-    use crate::environment::{Environment, Stopping};
-    use crate::lease::{BootClock, Hold, Lease, LeaseParts};
+    use crate::jobs::tests::{backend, environment};
+    use crate::lease::{Hold, Lease, LeaseParts, StateOwner};
     use crate::progress;
-    use crate::running::Running;
     use crate::store::posix::PosixStore;
     use crate::volume::{FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
 
@@ -144,50 +136,14 @@ mod tests {
         }
     }
 
-    /// A worker whose broker is not there, and which does not wait for it.
-    fn environment() -> Environment {
-        let tracker = TaskTracker::new();
-        let stopping = Stopping::new();
-        stopping.abandon.cancel();
-        let amqp = Amqp {
-            url: "amqp://127.0.0.1:1/%2f".to_owned(),
-            url_file: None,
-        };
-        let link = Link::start(&amqp, "test".to_owned(), &tracker, stopping.end.clone());
-        let driver: Arc<dyn VolumeDriver> = Arc::new(Panics);
-        Environment {
-            worker: WorkerName::from("w"),
-            incarnation: Incarnation::new(),
-            zone: token(),
-            slots: 1,
-            volumes: BTreeMap::from([(token(), driver)]),
-            target: token(),
-            store: Arc::new(PosixStore::new("/nowhere", None)),
-            limits: EngineLimits {
-                threads: 1,
-                seal_size_bytes: 1,
-                seal_after: Duration::ZERO,
-            },
-            stop_margin: Duration::ZERO,
-            claim_patience: Duration::ZERO,
-            heartbeat: Duration::ZERO,
-            rpc: RpcClient::new(link.clone(), tracker.clone()),
-            publisher: Arc::new(Publisher::new(link)),
-            clock: Arc::new(SystemClock),
-            boot_clock: BootClock::of_machine(),
-            running: Running::new(1),
-            stopping,
-            tracker,
-        }
-    }
-
-    fn token() -> Token {
-        Token::new("fast").unwrap()
-    }
-
     #[tokio::test(flavor = "multi_thread")]
     async fn a_job_that_panics_costs_its_lease_and_not_the_worker() {
-        let env = Arc::new(environment());
+        let env = Arc::new(environment(
+            Arc::new(Panics),
+            Arc::new(PosixStore::new("/nowhere", None)),
+            1,
+        ));
+        env.stopping.abandon.cancel(); // nobody waits for a broker that is not there
         let fence = Fence {
             job_id: JobId::new(),
             generation: 1,
@@ -206,7 +162,7 @@ mod tests {
             env: Arc::clone(&env),
             lease: Lease::new(LeaseParts {
                 fence,
-                rpc: env.rpc.clone(),
+                owner: StateOwner::Broker(env.rpc.clone()),
                 hold: Arc::new(hold),
                 wire: Arc::default(),
                 renew_soon: Arc::default(),
@@ -220,7 +176,7 @@ mod tests {
         };
         let volume = VolumeRef {
             volume_id: VolumeId::new(),
-            backend: token(),
+            backend: backend(),
             source: VolumeSource::new("v").unwrap(),
             size_gib: 1,
         };

@@ -6,11 +6,12 @@ use common::messages::sheet::{VolumeAction, VolumeSheet};
 
 use super::halt::Halt;
 use super::{Done, Job};
+use crate::engine::Monitor;
 
 pub(super) fn run(job: &Job, sheet: VolumeSheet) -> Result<Done, Halt> {
     let VolumeSheet { volume, action } = sheet;
     let driver = job.driver(&volume.backend)?;
-    job.lease.keep_going()?;
+    job.lease.may_write()?;
     let size_gib = match action {
         VolumeAction::Create => {
             driver.create(&volume)?;

@@ -129,10 +129,6 @@ impl Hold {
         self.changed.notify_all();
     }
 
-    pub(crate) fn is_fenced(&self) -> bool {
-        self.known().fenced
-    }
-
     /// From here a cancel comes too late.
     pub(crate) fn passed_the_gate(&self) {
         self.known().committed = true;
@@ -183,9 +179,26 @@ impl Hold {
 
     /// Returns when a write that begins now cannot meet a successor; waits for a good renewal if need be.
     pub(crate) fn may_write(&self) -> Result<(), Stop> {
+        self.wait_for_window(|known| self.reason_to_stop(known))
+    }
+
+    /// The same for clean-up, which neither a cancel nor a stop holds up, until nobody waits for answers any more.
+    pub(crate) fn may_remove(&self, abandon: &CancellationToken) -> Result<(), Stop> {
+        self.wait_for_window(|known| {
+            if known.fenced {
+                Err(Stop::Fenced)
+            } else if abandon.is_cancelled() {
+                Err(Stop::Draining)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    fn wait_for_window(&self, may_wait: impl Fn(&Known) -> Result<(), Stop>) -> Result<(), Stop> {
         let mut known = self.known();
         loop {
-            self.reason_to_stop(&known)?;
+            may_wait(&known)?;
             if self.in_write_window(&known) {
                 return Ok(());
             }
@@ -278,6 +291,33 @@ mod tests {
                 _ => halt.cancel(),
             }
             assert_eq!(writer.join().unwrap(), Err(stop));
+        }
+    }
+
+    #[test]
+    fn a_sleeper_removes_nothing_until_it_knows_that_the_lease_is_its_own() {
+        let (hold, hand, halt) = lease_at_100();
+        let abandon = CancellationToken::new();
+        // Neither a cancel nor a stop holds clean-up up.
+        hold.renewed(seconds(100), 0, true);
+        halt.cancel();
+        assert_eq!(hold.may_remove(&abandon), Ok(()));
+        for (end, outcome) in [
+            ("renewed", Ok(())),
+            ("abandoned", Err(Stop::Draining)),
+            ("fenced", Err(Stop::Fenced)),
+        ] {
+            hand.fetch_add(1000, Ordering::SeqCst);
+            let sleeper = std::thread::spawn({
+                let (hold, abandon) = (Arc::clone(&hold), abandon.clone());
+                move || hold.may_remove(&abandon)
+            });
+            match end {
+                "renewed" => hold.renewed(hold.now(), 0, false),
+                "fenced" => hold.fenced(),
+                _ => abandon.cancel(),
+            }
+            assert_eq!(sleeper.join().unwrap(), outcome);
         }
     }
 

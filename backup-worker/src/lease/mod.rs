@@ -39,6 +39,22 @@ pub(crate) enum LeaseError {
     Unanswered(#[source] AskError),
 }
 
+/// Whom a lease asks.
+#[derive(Debug, Clone)]
+pub(crate) enum StateOwner {
+    /// The api-service, over the broker.
+    Broker(RpcClient),
+    /// A test that watches one job.
+    #[cfg(test)]
+    Scripted(Arc<dyn Answers>),
+}
+
+/// Answers for the state owner in a test.
+#[cfg(test)]
+pub(crate) trait Answers: std::fmt::Debug + Send + Sync {
+    fn answer(&self, request: common::messages::rpc::Request) -> serde_json::Value;
+}
+
 /// The job thread's end of a lease. Cheap to clone; the renewer ends with the last clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease(Arc<Inner>);
@@ -46,7 +62,7 @@ pub(crate) struct Lease(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     fence: Fence,
-    rpc: RpcClient,
+    owner: StateOwner,
     runtime: Handle,
     hold: Arc<Hold>,
     /// Held while a request that carries the mark, or changes what the mark means, is under way.
@@ -62,7 +78,7 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct LeaseParts {
     pub(crate) fence: Fence,
-    pub(crate) rpc: RpcClient,
+    pub(crate) owner: StateOwner,
     pub(crate) hold: Arc<Hold>,
     pub(crate) wire: Arc<tokio::sync::Mutex<()>>,
     pub(crate) renew_soon: Arc<Notify>,
@@ -77,7 +93,7 @@ impl Lease {
     pub(crate) fn new(parts: LeaseParts) -> Self {
         Self(Arc::new(Inner {
             fence: parts.fence,
-            rpc: parts.rpc,
+            owner: parts.owner,
             runtime: Handle::current(),
             hold: parts.hold,
             wire: parts.wire,
@@ -98,14 +114,12 @@ impl Lease {
         self.0.hold.keep_going()
     }
 
-    /// For clean-up, which neither a cancel nor a stop holds up: whether the lease is still ours.
+    /// For clean-up, which neither a cancel nor a stop holds up: returns when it is beyond doubt that the lease is ours.
     pub(crate) fn still_ours(&self) -> Result<(), LeaseError> {
-        if self.0.hold.is_fenced() {
-            Err(LeaseError::Fenced)
-        } else if self.0.abandon.is_cancelled() {
-            Err(LeaseError::Unanswered(AskError::GivenUp))
-        } else {
-            Ok(())
+        match self.0.hold.may_remove(&self.0.abandon) {
+            Ok(()) => Ok(()),
+            Err(Stop::Fenced) => Err(LeaseError::Fenced),
+            Err(Stop::Draining | Stop::Cancelled) => Err(LeaseError::Unanswered(AskError::GivenUp)),
         }
     }
 
@@ -216,11 +230,17 @@ impl Lease {
 
     fn ask<A: Ask>(&self, ask: A) -> Result<A::Answer, LeaseError> {
         let inner = &self.0;
-        let answer = inner.rpc.ask(ask, &inner.abandon);
-        inner
-            .runtime
-            .block_on(answer)
-            .map_err(LeaseError::Unanswered)
+        match &inner.owner {
+            StateOwner::Broker(rpc) => inner
+                .runtime
+                .block_on(rpc.ask(ask, &inner.abandon))
+                .map_err(LeaseError::Unanswered),
+            #[cfg(test)]
+            StateOwner::Scripted(answer) => {
+                let answer = answer.answer(ask.into());
+                Ok(serde_json::from_value(answer).expect("an answer of the right kind"))
+            }
+        }
     }
 
     fn fenced(&self) -> LeaseError {

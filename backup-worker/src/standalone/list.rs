@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::repository::{Repository, Stored};
+use super::strays::{self, Stray};
 use super::watch::Watch;
 use crate::cli;
 use crate::format::metadata::MetadataHead;
@@ -23,6 +24,9 @@ pub(super) struct Listing {
     backups: Vec<Row>,
     /// Directories that could not be looked into.
     unreadable: Vec<String>,
+    /// Names that no whole backup accounts for, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strays: Option<Vec<Stray>>,
 }
 
 /// One backup.
@@ -65,6 +69,10 @@ pub(super) fn run(options: &cli::List, watch: &Arc<Watch>) -> Result<Listing, Fa
     Ok(Listing {
         backups: rows,
         unreadable: closed.iter().map(|error| error_chain(error)).collect(),
+        strays: options
+            .strays
+            .then(|| strays::find(&repository, watch))
+            .transpose()?,
     })
 }
 
@@ -228,13 +236,20 @@ impl fmt::Display for Listing {
         for what in &self.unreadable {
             writeln!(f, "! {what}")?;
         }
+        for stray in self.strays.iter().flatten() {
+            writeln!(f, "? {}: {}", plain(&stray.path), stray.why)?;
+        }
         let broken = self.backups.iter().filter(|row| !row.problems.is_empty());
         let broken = broken.count();
         write!(
             f,
             "{} backup(s), {broken} with a problem",
             self.backups.len()
-        )
+        )?;
+        match &self.strays {
+            Some(strays) => write!(f, ", {} stray(s)", strays.len()),
+            None => Ok(()),
+        }
     }
 }
 

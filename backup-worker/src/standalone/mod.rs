@@ -21,6 +21,7 @@ mod list;
 mod output;
 mod repository;
 mod restore;
+mod strays;
 mod verify;
 mod watch;
 

@@ -258,7 +258,7 @@ impl fmt::Debug for Repository {
 }
 
 /// The prefix of a stored file, and whether it is the metadata file.
-fn prefix_of(name: &str) -> Option<(ObjectPrefix, bool)> {
+pub(super) fn prefix_of(name: &str) -> Option<(ObjectPrefix, bool)> {
     let (prefix, is_metadata) = match name.strip_suffix("_metadata") {
         Some(prefix) => (prefix, true),
         None => match name.strip_suffix("_sha256file") {
@@ -273,12 +273,12 @@ fn prefix_of(name: &str) -> Option<(ObjectPrefix, bool)> {
     Some((ObjectPrefix::new(prefix).ok()?, is_metadata))
 }
 
-fn id_of(prefix: &ObjectPrefix) -> Option<BackupId> {
+pub(super) fn id_of(prefix: &ObjectPrefix) -> Option<BackupId> {
     prefix.as_str().rsplit_once("_backup_")?.1.parse().ok()
 }
 
 /// The backup a scratch place `.emberkeep-<id>-a<n>` is of.
-fn scratch_of(name: &str) -> Option<BackupId> {
+pub(super) fn scratch_of(name: &str) -> Option<BackupId> {
     let (id, attempt) = name.strip_prefix(".emberkeep-")?.rsplit_once("-a")?;
     attempt.parse::<u32>().ok()?;
     id.parse().ok()

@@ -19,7 +19,7 @@ use super::output::Output;
 use super::repository::Repository;
 use super::watch::Watch;
 use crate::cli;
-use crate::engine::{self, RestoreTask};
+use crate::engine::{self, RestoreTask, TargetHolds};
 use crate::volume::TargetVolume;
 
 /// What was restored.
@@ -55,7 +55,10 @@ pub(super) fn run(options: &cli::Restore, watch: &Arc<Watch>) -> Result<Report, 
         chain: &chain,
         backup_size_gib: measured.size_gib,
         target: Arc::clone(&output) as Arc<dyn TargetVolume>,
-        target_is_new: output.is_new(),
+        target_holds: match output.is_new() {
+            true => TargetHolds::Zeros,
+            false => TargetHolds::Anything,
+        },
         mark: 0,
         store,
         limits: super::limits(),

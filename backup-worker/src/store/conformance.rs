@@ -22,6 +22,7 @@ macro_rules! inherit_conformance {
             publishing_again_is_harmless,
             a_part_that_is_gone_is_told,
             a_part_replaces_one_of_its_name,
+            only_the_parts_of_one_execution_are_discarded,
             a_stream_that_fails_leaves_the_old_object,
             a_stream_may_go_to_the_scratch_place,
             listing_is_by_prefix_and_sorted,
@@ -131,6 +132,20 @@ pub(crate) fn a_part_replaces_one_of_its_name(store: &dyn BackupStore) {
     store.write_part(&container, SCRATCH, "1", b"new").unwrap();
     let part = store.open_in_scratch(&container, SCRATCH, "1").unwrap();
     assert_eq!(read_all(part), b"new");
+}
+
+pub(crate) fn only_the_parts_of_one_execution_are_discarded(store: &dyn BackupStore) {
+    let container = prepared(store);
+    for part in ["part-g1-1", "part-g1-2", "part-g12-1"] {
+        store.write_part(&container, SCRATCH, part, b"x").unwrap();
+    }
+    for _ in 0..2 {
+        store
+            .discard_parts(&container, SCRATCH, "part-g1-")
+            .unwrap();
+        let left = store.list_scratch(&container, SCRATCH).unwrap();
+        assert_eq!(left, ["part-g12-1"]);
+    }
 }
 
 pub(crate) fn a_stream_that_fails_leaves_the_old_object(store: &dyn BackupStore) {

@@ -115,11 +115,24 @@ pub trait BackupStore: Debug + Send + Sync {
         data: &[u8],
     ) -> Result<Part, StoreError>;
 
+    /// Removes the parts whose names begin with `prefix` and that were not published: what one execution wrote in vain.
+    /// Gone already is no error.
+    ///
+    /// # Errors
+    /// When the system refuses; some may be removed.
+    fn discard_parts(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+        prefix: &str,
+    ) -> Result<(), StoreError>;
+
     /// Makes parts durable and gives them their final names, in order; returns when names and
     /// contents are durable. Repeating it after a crash is harmless.
     ///
     /// # Errors
-    /// When a part is gone or the system refuses.
+    /// When a part is gone or the system refuses. A part that could not be made durable is discarded: it has to be
+    /// written again.
     fn publish_parts(
         &self,
         container: &ContainerName,

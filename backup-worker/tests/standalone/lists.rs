@@ -122,3 +122,43 @@ fn an_empty_tree_has_no_backups() {
     assert!(out.ends_with("0 backup(s), 0 with a problem\n"), "{out}");
     scene.run("verify", &[]).code(0);
 }
+
+#[test]
+fn strays_are_named_and_left_alone() {
+    let scene = Scene::new();
+    let id = scene.backup(&volume_like(1, 3 * BLOCK), &["--object-size", "32KiB"]);
+    let clean = scene.run("list", &["--strays", "--json"]).json(0);
+    assert_eq!(clean["strays"], json!([]));
+    let object = scene
+        .files()
+        .into_iter()
+        .find(|file| file.to_str().unwrap().ends_with("-00001"))
+        .unwrap();
+    let beside = |name: &str| object.with_file_name(name);
+    let first = object.file_name().unwrap().to_str().unwrap();
+    let surplus = first.replace("-00001", "-00009");
+    let unfinished = first.replace(&id, "2f863a48-cc5c-4d12-8a5c-6bb29d309012");
+    let scratch = format!(".emberkeep-{id}-a2");
+    for stray in [surplus.as_str(), &unfinished, "notes.txt"] {
+        std::fs::write(beside(stray), b"x").unwrap();
+    }
+    std::fs::create_dir(beside(&scratch)).unwrap();
+    let before = scene.files();
+
+    let listing = scene.run("list", &["--strays", "--json"]).json(0);
+    let strays = listing["strays"].as_array().unwrap();
+    let why_of = |name: &str| {
+        let found = strays
+            .iter()
+            .find(|stray| stray["path"].as_str().unwrap().ends_with(name));
+        found.unwrap_or_else(|| panic!("{name} in {strays:?}"))["why"].to_string()
+    };
+    assert_eq!(strays.len(), 4, "{strays:?}");
+    assert!(why_of(&surplus).contains("no metadata file"));
+    assert!(why_of(&unfinished).contains("no metadata file"));
+    assert!(why_of("notes.txt").contains("unknown"));
+    assert!(why_of(&scratch).contains("scratch"));
+    let (out, _) = scene.run("list", &["--strays"]).code(0);
+    assert!(out.trim_end().ends_with("4 stray(s)"), "{out}");
+    assert_eq!(scene.files(), before);
+}

@@ -146,6 +146,17 @@ pub async fn control_queue(channel: &Channel, worker: &WorkerName) -> Result<Str
     Ok(name)
 }
 
+/// Makes a worker's own queue for the signs of life of all who bear its name; its name.
+///
+/// # Errors
+/// When the broker refuses or does not answer.
+pub async fn namesake_queue(channel: &Channel, worker: &WorkerName) -> Result<String, BrokerError> {
+    let name = format!("bk.v1.namesake.{}", Uuid::now_v7());
+    own_queue(channel, &name, CONTROL_QUEUE_LENGTH).await?;
+    bind(channel, &name, EVENTS, &worker_key(worker)).await?;
+    Ok(name)
+}
+
 type Argument = (&'static str, AMQPValue);
 
 fn text(value: &str) -> AMQPValue {

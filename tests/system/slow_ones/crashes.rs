@@ -1,7 +1,8 @@
 //! Processes lost in the middle: each job ends well without a human.
 
 use common::domain::{BackupId, BackupStatus, VolumeId, VolumeStatus};
-use harness::{NewBackup, TestStack, volume};
+use harness::volume::{self, MIB};
+use harness::{NewBackup, TestStack};
 
 use crate::strike;
 
@@ -41,9 +42,11 @@ async fn a_backup_survives_the_death_of_its_worker() {
     let stack = TestStack::build().slow().spare_worker().start().await;
     let (id, backup) = backup_in_its_middle(&stack).await;
     stack.worker(1).kill();
+    let sealed = stack.target().sealed_bytes_of(backup);
     strike::is_still(&stack, backup, BackupStatus::Creating).await;
     stack.worker(2).start();
     strike::comes_back(&stack, backup, "large.raw").await;
+    strike::went_on_after(&stack, backup, sealed, 48 * MIB).await;
     assert_eq!(stack.api().volume(id).await.status, VolumeStatus::Available);
 }
 
@@ -57,12 +60,14 @@ async fn a_backup_goes_on_when_its_worker_comes_back() {
         .await;
     let (_, backup) = backup_in_its_middle(&stack).await;
     stack.worker(1).kill();
+    let sealed = stack.target().sealed_bytes_of(backup);
     strike::is_still(&stack, backup, BackupStatus::Creating).await;
     stack.worker(1).start();
     stack
         .api()
         .until_backup(backup, BackupStatus::Available)
         .await;
+    strike::went_on_after(&stack, backup, sealed, 48 * MIB).await;
     let restored = stack.api().bring_back(backup).await;
     let source = stack.volumes().join("large.raw");
     volume::assert_same_bytes(&stack.file_of(restored), &source);
@@ -113,6 +118,22 @@ async fn a_worker_frozen_past_its_lease_changes_nothing_when_it_goes_on() {
         .await;
     assert_eq!(stack.target().tree_of(backup), before);
     assert_eq!(stack.api().backup(backup).await, told);
+    strike::comes_back(&stack, backup, "large.raw").await;
+}
+
+#[tokio::test]
+async fn of_two_workers_of_one_name_the_older_one_ends() {
+    let stack = TestStack::build()
+        .slow()
+        // Only the newer one's start can end the older one's lease.
+        .set("jobs.lease", "1h")
+        .spare_worker()
+        .start()
+        .await;
+    let (_, backup) = backup_in_its_middle(&stack).await;
+    stack.worker(2).set("worker.name", "worker-1");
+    stack.worker(2).start();
+    assert!(!stack.worker(1).ended().await.success());
     strike::comes_back(&stack, backup, "large.raw").await;
 }
 

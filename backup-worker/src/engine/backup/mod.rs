@@ -66,7 +66,25 @@ pub struct Sealed {
 /// Whatever fails first. What is sealed by then stays; what is not is left in the scratch place. [`EngineError::Gap`]
 /// when the attempt was begun and cannot be gone on with.
 pub fn backup(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
-    seal_all(task).map_err(|error| super::unless_away(&*task.store, error))
+    seal_all(task).map_err(|error| {
+        if !matches!(error, EngineError::Stopped(Stop::Fenced)) {
+            discard_parts(task);
+        }
+        super::unless_away(&*task.store, error)
+    })
+}
+
+/// What this execution wrote and did not seal is of no use to any other; a full target has no room for it.
+fn discard_parts(task: &BackupTask<'_>) {
+    let names = &task.sheet.names;
+    let Some(scratch) = &names.scratch else {
+        return;
+    };
+    let parts = object::parts_of(task.generation);
+    if let Err(error) = task.store.discard_parts(&names.container, scratch, &parts) {
+        let error = common::telemetry::error_chain(&error);
+        tracing::debug!(error, "unsealed parts stay in the scratch place");
+    }
 }
 
 fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {

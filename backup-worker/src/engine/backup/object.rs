@@ -31,6 +31,11 @@ pub(super) struct Scratch<'a> {
     pub(super) generation: u64,
 }
 
+/// What the names of an execution's parts begin with.
+pub(super) fn parts_of(generation: u64) -> String {
+    format!("part-g{generation}-")
+}
+
 /// One thread's maker of objects: its codec contexts, and the last object of zeros, which is made
 /// once and used for all of its length.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ impl<'a> ObjectMaker<'a> {
             offset,
             length: plain.len() as u64,
         };
-        let name = format!("part-g{}-{offset:015}", self.place.generation);
+        let name = format!("{}{offset:015}", parts_of(self.place.generation));
         let write = |bytes: &[u8]| {
             self.place
                 .store

@@ -66,8 +66,8 @@ pub struct RestoreTask<'a> {
     pub backup_size_gib: u32,
     /// What to write, locked.
     pub target: Arc<dyn TargetVolume>,
-    /// The target was made for this restore and reads as zeros.
-    pub target_is_new: bool,
+    /// What the target holds.
+    pub target_holds: TargetHolds,
     /// Bytes of the target, from its start, that are written and durable already.
     pub mark: u64,
     /// Where the objects are.
@@ -76,6 +76,18 @@ pub struct RestoreTask<'a> {
     pub limits: EngineLimits,
     /// The job.
     pub monitor: Arc<dyn Monitor>,
+}
+
+/// What a restore's target holds before the restore writes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetHolds {
+    /// Anything: every byte is written.
+    Anything,
+    /// It was made for this restore and reads as zeros: zeros are skipped.
+    Zeros,
+    /// It was made for this restore, and an earlier execution may have written to it: zeros are skipped where they
+    /// are found.
+    Leftovers,
 }
 
 /// The volume holds the backup's bytes, durably.
@@ -134,7 +146,7 @@ impl Sample {
 pub fn restore(task: &RestoreTask<'_>) -> Result<Restored, EngineError> {
     let sink = Sink::Volume {
         target: &*task.target,
-        is_new: task.target_is_new,
+        holds: task.target_holds,
     };
     Walk {
         chain: task.chain,

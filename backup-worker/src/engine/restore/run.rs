@@ -9,17 +9,17 @@ use super::merge::Piece;
 use super::objects::{Fault, OpenObjects};
 use super::windows::Window;
 use crate::engine::digest::is_zero;
-use crate::engine::{BadExtent, Damage, EngineError, Monitor};
+use crate::engine::{BadExtent, Damage, EngineError, Monitor, TargetHolds};
 use crate::store::BackupStore;
 use crate::volume::TargetVolume;
 
 /// Where restored bytes go.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sink<'a> {
-    /// To a volume, all but zeros if it is new and reads as zeros.
+    /// To a volume, all but the zeros that it has already.
     Volume {
         target: &'a dyn TargetVolume,
-        is_new: bool,
+        holds: TargetHolds,
     },
     /// Nowhere: they are only checked, and every object to its end.
     Nowhere,
@@ -83,6 +83,8 @@ pub(super) struct WindowRunner<'a> {
     objects: OpenObjects<'a>,
     checker: BlockChecker,
     buffer: Vec<u8>,
+    /// What the target has; of use only where an earlier execution may have written.
+    found: Vec<u8>,
     /// What objects gave of the batch, and what they failed to give; offsets in the buffer.
     given: Vec<Range<usize>>,
     missing: Vec<Range<usize>>,
@@ -99,6 +101,7 @@ impl<'a> WindowRunner<'a> {
             objects: OpenObjects::new(shared.store, shared.chain),
             checker: BlockChecker::new(shared.block_size),
             buffer: vec![0; shared.batch],
+            found: Vec::new(),
             given: Vec::new(),
             missing: Vec::new(),
             doubtful: Vec::new(),
@@ -243,30 +246,46 @@ impl<'a> WindowRunner<'a> {
         }
     }
 
+    /// Whether these bytes of the buffer are zeros that the target has already.
+    fn is_there(&mut self, start: u64, range: Range<usize>) -> Result<bool, EngineError> {
+        let Sink::Volume { target, holds } = self.shared.sink else {
+            return Ok(true);
+        };
+        if holds == TargetHolds::Anything || !is_zero(&self.buffer[range.clone()]) {
+            return Ok(false);
+        }
+        if holds == TargetHolds::Zeros {
+            return Ok(true);
+        }
+        self.found.resize(range.len(), 0);
+        target.read_at(start + range.start as u64, &mut self.found)?;
+        Ok(is_zero(&self.found))
+    }
+
     /// Writes what may be written, and tells how many bytes.
     fn write(&mut self, start: u64, length: usize) -> Result<u64, EngineError> {
-        let Sink::Volume { target, is_new } = self.shared.sink else {
+        let Sink::Volume { target, .. } = self.shared.sink else {
             return Ok(0);
         };
         let block_size = self.shared.block_size;
         self.writes.clear();
-        for (block, verdict) in self.verdicts.iter().enumerate() {
+        for block in 0..self.verdicts.len() {
             let range = block * block_size..length.min((block + 1) * block_size);
-            let covered = match verdict {
+            let covered = match self.verdicts[block] {
                 Verdict::Good(covered) => range.start + covered,
                 Verdict::NoDigest => range.start,
                 Verdict::Missing | Verdict::Bad => continue,
             };
-            if !(is_new && is_zero(&self.buffer[range.start..covered])) {
+            if !self.is_there(start, range.start..covered)? {
                 push_range(&mut self.writes, range.start..covered);
             }
             // Without a digest there is only what objects gave; a gap keeps what the target has, as in Cinder.
-            for given in &self.given {
+            for given in 0..self.given.len() {
+                let given = &self.given[given];
                 let given = given.start.max(covered)..given.end.min(range.end);
-                if given.is_empty() || (is_new && is_zero(&self.buffer[given.clone()])) {
-                    continue;
+                if !given.is_empty() && !self.is_there(start, given.clone())? {
+                    push_range(&mut self.writes, given);
                 }
-                push_range(&mut self.writes, given);
             }
         }
         let mut written = 0;

@@ -19,7 +19,7 @@ pub(super) use self::store::{MemoryStore, scratch_place};
 pub(super) use self::volume::{MemoryTarget, MemoryVolume};
 use super::{
     BackupTask, CloseTask, Closed, EngineError, EngineLimits, RestoreTask, Restored, Sealed,
-    VerifyTask, backup, close_backup, restore, verify,
+    TargetHolds, VerifyTask, backup, close_backup, restore, verify,
 };
 use crate::store::BackupStore;
 
@@ -198,14 +198,18 @@ impl World {
         target_is_new: bool,
     ) -> Result<Restored, EngineError> {
         let chain: Vec<_> = chain.iter().map(|sheet| stored(sheet)).collect();
-        self.restore_from(&chain, target, target_is_new, 0, &TestMonitor::new())
+        let holds = match target_is_new {
+            true => TargetHolds::Zeros,
+            false => TargetHolds::Anything,
+        };
+        self.restore_from(&chain, target, holds, 0, &TestMonitor::new())
     }
 
     pub(super) fn restore_from(
         &self,
         chain: &[StoredBackup],
         target: &Arc<MemoryTarget>,
-        target_is_new: bool,
+        target_holds: TargetHolds,
         mark: u64,
         monitor: &Arc<TestMonitor>,
     ) -> Result<Restored, EngineError> {
@@ -213,7 +217,7 @@ impl World {
             chain,
             backup_size_gib: 1,
             target: target.clone(),
-            target_is_new,
+            target_holds,
             mark,
             store: self.store.clone(),
             limits: self.limits,

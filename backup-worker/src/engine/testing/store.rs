@@ -97,6 +97,19 @@ impl BackupStore for MemoryStore {
         })
     }
 
+    fn discard_parts(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+        prefix: &str,
+    ) -> Result<(), StoreError> {
+        let place = scratch_place(container, scratch);
+        for part in self.names(&place, prefix) {
+            self.delete(&place, &part);
+        }
+        Ok(())
+    }
+
     fn publish_parts(
         &self,
         container: &ContainerName,

@@ -8,6 +8,7 @@ use common::messages::sheet::{BackupSheet, StoredBackup};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::engine::TargetHolds;
 use crate::engine::testing::{
     MemoryStore, MemoryTarget, MemoryVolume, Shape, TestMonitor, World, noise, stored,
 };
@@ -78,7 +79,13 @@ impl Case {
         let target = MemoryTarget::filled(made.target_bytes, 0xff);
         let restored = self
             .world
-            .restore_from(&self.chain(made), &target, false, 0, &TestMonitor::new())
+            .restore_from(
+                &self.chain(made),
+                &target,
+                TargetHolds::Anything,
+                0,
+                &TestMonitor::new(),
+            )
             .unwrap_or_else(|error| panic!("{} {}: {}", self.name, made.label, error.sentence()));
         assert_eq!(restored.warnings, Vec::<String>::new());
         target.bytes()
@@ -163,7 +170,13 @@ fn an_incremental_of_ours_on_a_chain_of_cinders_is_restored() {
         chain.extend(case.chain(made));
         let target = MemoryTarget::filled(made.target_bytes, 0xff);
         case.world
-            .restore_from(&chain, &target, false, 0, &TestMonitor::new())
+            .restore_from(
+                &chain,
+                &target,
+                TargetHolds::Anything,
+                0,
+                &TestMonitor::new(),
+            )
             .unwrap();
         assert!(target.bytes() == volume.bytes(), "{}", case.name);
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::testing::{MemoryTarget, Shape, TestMonitor, World, noise, stored};
-use crate::engine::{EngineError, Restored};
+use crate::engine::{EngineError, Restored, TargetHolds};
 use crate::format::codec::Encoder;
 
 /// A backup put together by hand.
@@ -68,9 +68,13 @@ impl Foreign {
         );
         let target = MemoryTarget::filled(size, 0xff);
         let chain = [self.backup.clone()];
-        let outcome = self
-            .world
-            .restore_from(&chain, &target, false, 0, &TestMonitor::new());
+        let outcome = self.world.restore_from(
+            &chain,
+            &target,
+            TargetHolds::Anything,
+            0,
+            &TestMonitor::new(),
+        );
         (outcome, target.bytes())
     }
 }

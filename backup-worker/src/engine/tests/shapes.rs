@@ -3,10 +3,10 @@
 use common::domain::Compression;
 use common::messages::sheet::BackupSheet;
 
-use crate::engine::EngineError;
 use crate::engine::testing::{
     MemoryTarget, MemoryVolume, Shape, TestMonitor, World, noise, stored, text,
 };
+use crate::engine::{EngineError, TargetHolds};
 use crate::format::metadata;
 use crate::store::BackupStore;
 
@@ -316,7 +316,13 @@ fn a_restore_goes_on_from_its_mark_and_leaves_what_is_before_alone() {
     let target = MemoryTarget::filled(40_000, 0xff);
     let monitor = TestMonitor::new();
     world
-        .restore_from(&[stored(&sheet)], &target, false, 10_240, &monitor)
+        .restore_from(
+            &[stored(&sheet)],
+            &target,
+            TargetHolds::Anything,
+            10_240,
+            &monitor,
+        )
         .unwrap();
     assert_eq!(&target.bytes()[..10_240], &[0xff; 10_240]);
     assert_eq!(&target.bytes()[10_240..], &volume.bytes()[10_240..]);

@@ -8,7 +8,7 @@ use common::domain::Compression;
 use crate::engine::testing::{
     MemoryTarget, MemoryVolume, Shape, TestMonitor, World, noise, scratch_place, stored,
 };
-use crate::engine::{EngineError, Stop, find_closed};
+use crate::engine::{EngineError, Stop, TargetHolds, find_closed};
 use crate::format::segment::longest_chain;
 
 fn volume() -> MemoryVolume {
@@ -155,7 +155,7 @@ fn a_mark_is_told_only_after_a_sync_and_never_behind_damage() {
     let monitor = TestMonitor::new();
     let chain = [stored(&sheet)];
     world
-        .restore_from(&chain, &target, false, 0, &monitor)
+        .restore_from(&chain, &target, TargetHolds::Anything, 0, &monitor)
         .unwrap();
     let marks = monitor.marks.lock().unwrap().len() as u64;
     assert!(marks > 1, "{marks}");
@@ -171,7 +171,7 @@ fn a_mark_is_told_only_after_a_sync_and_never_behind_damage() {
     world.store.put(container, &object, bytes);
     let monitor = TestMonitor::new();
     world
-        .restore_from(&chain, &target, false, 0, &monitor)
+        .restore_from(&chain, &target, TargetHolds::Anything, 0, &monitor)
         .unwrap_err();
     assert!(monitor.mark() <= 29 * 4096, "{}", monitor.mark());
 }
@@ -190,7 +190,7 @@ fn a_restore_stopped_anywhere_goes_on_from_its_mark() {
         let target = MemoryTarget::filled(volume.bytes().len(), 0xff);
         let first = TestMonitor::stopping_at(call, Stop::Fenced);
         if world
-            .restore_from(&chain, &target, false, 0, &first)
+            .restore_from(&chain, &target, TargetHolds::Anything, 0, &first)
             .is_ok()
         {
             break;
@@ -204,9 +204,40 @@ fn a_restore_stopped_anywhere_goes_on_from_its_mark() {
         );
         let second: Arc<TestMonitor> = TestMonitor::new();
         world
-            .restore_from(&chain, &target, false, first.mark(), &second)
+            .restore_from(
+                &chain,
+                &target,
+                TargetHolds::Anything,
+                first.mark(),
+                &second,
+            )
             .unwrap();
         assert_eq!(target.bytes(), volume.bytes());
     }
     assert!(stops >= 2);
+}
+
+#[test]
+fn what_an_earlier_execution_left_on_a_new_volume_is_written_over_where_the_backup_has_zeros() {
+    let world = World::new();
+    let mut volume = MemoryVolume::new(70_000);
+    volume.write(0, &noise(1, 30_000));
+    volume.write(60_000, &noise(2, 5000));
+    let sheet = world.backup(&volume, None, Shape::small(Compression::Lz4));
+    let chain = [stored(&sheet)];
+    let mut left = vec![0; 70_000];
+    left[..20_000].copy_from_slice(&volume.bytes()[..20_000]);
+    left[40_000..40_010].fill(7);
+    let target = MemoryTarget::holding(left);
+    let monitor = TestMonitor::new();
+    world
+        .restore_from(&chain, &target, TargetHolds::Leftovers, 16_384, &monitor)
+        .unwrap();
+    assert_eq!(target.bytes(), volume.bytes());
+    let written = target.written_bytes.load(Ordering::Relaxed);
+    let data = 30_000 - 16_384 + 5000;
+    assert!(
+        written < data + 4 * 512,
+        "{written}: zeros that are there are not written"
+    );
 }

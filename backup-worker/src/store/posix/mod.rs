@@ -151,6 +151,27 @@ impl BackupStore for PosixStore {
         })
     }
 
+    fn discard_parts(
+        &self,
+        container: &ContainerName,
+        scratch: &str,
+        prefix: &str,
+    ) -> Result<(), StoreError> {
+        let root = self.writable()?;
+        let container = Container::open(&root, container)?;
+        let directory = container.scratch(scratch)?;
+        let failed = |verb| {
+            let path = container.below(scratch);
+            move |source| io_failed(verb, &path, source)
+        };
+        for name in root::names(&directory).map_err(failed("list"))? {
+            if name.starts_with(prefix) {
+                unlink(&directory, &name).map_err(failed("remove"))?;
+            }
+        }
+        Ok(())
+    }
+
     fn publish_parts(
         &self,
         container: &ContainerName,
@@ -180,7 +201,11 @@ impl BackupStore for PosixStore {
             };
             common::faults::io("store.io")
                 .and_then(|()| common::durable!("store.sync", file.sync_all()))
-                .map_err(|source| io_failed("sync", &path, source))?;
+                .map_err(|source| {
+                    // What was not written then will never be: a second sync would say that all is well.
+                    let _ = unlink(&directory, &part.name);
+                    io_failed("sync", &path, source)
+                })?;
             common::failpoint!("store.rename");
             rustix::fs::renameat(&directory, &part.name, &container.fd, object)
                 .map_err(|errno| failed("publish", &path, errno))?;
