@@ -8,6 +8,8 @@
 //! `http` and `jobs` know `store`; nobody but `store` knows SQL, and nobody here opens a volume or
 //! a backup target.
 
+pub mod cli;
+pub mod commands;
 pub mod http;
 pub mod jobs;
 pub mod rules;
@@ -142,6 +144,11 @@ fn start_jobs(
         store.clone(),
         consuming.clone(),
         publishing.clone(),
+        stop.clone(),
+    ));
+    tracker.spawn(jobs::parked::run(
+        store.clone(),
+        consuming.clone(),
         stop.clone(),
     ));
     let listener = jobs::progress::Listener {

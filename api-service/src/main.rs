@@ -1,26 +1,20 @@
-//! Configuration, logs, signals, then [`api_service::run`].
-
-use std::path::PathBuf;
+//! What is asked, configuration, logs, signals, then [`api_service::run`].
 
 use anyhow::Context;
+use api_service::cli::Arguments;
+use api_service::commands;
 use clap::Parser;
 use common::config::Settings;
 use common::shutdown::StopSignals;
 use common::telemetry;
 
-/// The Block Storage API for volume backups, and the owner of all state.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// Configuration file (TOML). Without it: defaults and environment.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let settings = Settings::load(arguments.config.as_deref())?;
+    let Arguments { config, command } = Arguments::parse();
+    let settings = Settings::load(config.as_deref())?;
+    if let Some(command) = command {
+        return commands::run(&command, settings, &mut std::io::stdout()).await;
+    }
     common::faults::start();
     telemetry::start(&settings.telemetry);
     let mut signals = StopSignals::install().context("listen to signals")?;

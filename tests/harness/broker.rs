@@ -1,17 +1,12 @@
 //! A corner of a broker for one test: a fresh vhost on the shared one, or a node of its own.
 
-use std::collections::BTreeMap;
-
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 use xtask::rabbitmq::Node;
-
-use crate::wait::until;
 
 /// Set by `cargo xtask test`: where the shared broker is.
 const AMQP_URL: &str = "EMBERKEEP_TEST_AMQP_URL";
@@ -32,15 +27,6 @@ pub struct Broker {
 struct Own {
     node: Node,
     _directory: TempDir,
-}
-
-/// A message nobody could use, as it lies in the parking queue.
-#[derive(Debug, Clone)]
-pub struct Parked {
-    /// Its body as it came.
-    pub body: Vec<u8>,
-    /// Its text headers.
-    pub headers: BTreeMap<String, String>,
 }
 
 #[expect(
@@ -207,47 +193,6 @@ impl Broker {
             "no queue takes `{routing_key}` on {exchange}"
         );
     }
-
-    /// Takes the next message from the parking queue.
-    ///
-    /// # Panics
-    /// When none comes.
-    pub async fn take_parked(&self) -> Parked {
-        let (_connection, channel) = self.channel().await;
-        let message = until("a parked message", async || {
-            channel
-                .basic_get("bk.v1.parked".into(), BasicGetOptions::default())
-                .await
-                .expect("the parking queue can be read")
-        })
-        .await;
-        message
-            .ack(BasicAckOptions::default())
-            .await
-            .expect("a message can be taken");
-        Parked {
-            headers: message
-                .properties
-                .headers()
-                .as_ref()
-                .map(text_headers)
-                .unwrap_or_default(),
-            body: message.delivery.data,
-        }
-    }
-}
-
-fn text_headers(table: &FieldTable) -> BTreeMap<String, String> {
-    let mut headers = BTreeMap::new();
-    for (name, value) in table.inner() {
-        let text = match value {
-            AMQPValue::LongString(text) => text.to_string(),
-            AMQPValue::ShortString(text) => text.to_string(),
-            _ => continue,
-        };
-        headers.insert(name.to_string(), text);
-    }
-    headers
 }
 
 async fn manage(

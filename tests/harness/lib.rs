@@ -23,7 +23,7 @@ pub mod volume;
 mod wait;
 
 pub use api::{Answer, Api, NewBackup, Record};
-pub use broker::{Broker, Parked};
+pub use broker::Broker;
 pub use events::{Event, Listener};
 pub use model::{Backup, Progress, Restored, Volume};
 pub use process::Process;

@@ -92,7 +92,7 @@ impl Process {
         *child = Some(self.command(log).spawn().expect("the binary can be run"));
     }
 
-    /// Runs the same program with a subcommand to its end, and gives what it printed.
+    /// Runs the same program with a subcommand, words apart, to its end, and gives what it printed.
     ///
     /// # Panics
     /// When it fails.
@@ -101,7 +101,7 @@ impl Process {
         let log = File::create(self.log.with_extension(subcommand)).expect("a log can be made");
         let output = self
             .command(log)
-            .arg(subcommand)
+            .args(subcommand.split_whitespace())
             .stdout(Stdio::piped())
             .output()
             .expect("the binary can be run");

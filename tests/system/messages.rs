@@ -3,7 +3,8 @@
 use common::domain::{BackupStatus, JobId, JobKind};
 use common::messages::jobs::JobMessage;
 use harness::volume::noise;
-use harness::{NewBackup, TestStack};
+use harness::{NewBackup, TestStack, until};
+use serde_json::Value;
 
 use crate::strike;
 
@@ -90,18 +91,58 @@ async fn a_message_nobody_can_read_is_parked_with_a_reason() {
     // The queue is there as soon as a worker listens or a job was published.
     let id = stack.managed_volume("v.raw", b"some").await;
     stack.api().back_up(id).await;
-    let wrong_schema = br#"{"schema":"emberkeep.job.v9","job_id":"01890a5d-ac96-774b-bcce-b302099a8057","kind":"backup"}"#;
-    for body in [&b"{no json"[..], b"", b"\xff\xfe\x00", b"[]", wrong_schema] {
+    let wrong_schema = r#"{"schema":"emberkeep.job.v9","job_id":"01890a5d-ac96-774b-bcce-b302099a8057","kind":"backup"}"#;
+    let bodies = [
+        &b"{no json"[..],
+        b"",
+        b"\xff\xfe\x00",
+        b"[]",
+        wrong_schema.as_bytes(),
+    ];
+    let shown = ["{no json", "", "base64://4A", "[]", wrong_schema];
+    for body in bodies {
         stack.broker().publish(JOBS, key, body).await;
-        let parked = stack.broker().take_parked().await;
-        assert_eq!(parked.body, body);
-        let reason = parked.headers.get("x-bk-error");
-        assert!(
-            reason.is_some_and(|reason| !reason.is_empty()),
-            "no reason in {:?}",
-            parked.headers
-        );
     }
+    let parked = parked(&stack, bodies.len()).await;
+    for body in shown {
+        let message = parked.iter().find(|message| message["body"] == body);
+        let message = message.unwrap_or_else(|| panic!("`{body}` is not among {parked:?}"));
+        assert_eq!(message["routing_key"], key);
+        assert_ne!(message["reason"], "");
+    }
+
+    // A person decides: what is sent once more is tried again, and comes back with its reason.
+    let odd = parked
+        .iter()
+        .find(|message| message["body"] == wrong_schema);
+    let odd = odd
+        .and_then(|message| message["id"].as_str())
+        .expect("an id");
+    let _ = stack.api_service().run(&format!("parked redrive {odd}"));
+    let again = until("the message to be parked again", async || {
+        let again = listed(&stack);
+        let is_back = |message: &Value| message["body"] == wrong_schema && message["id"] != odd;
+        again.iter().any(is_back).then_some(again)
+    })
+    .await;
+    assert_eq!(again.len(), bodies.len());
+    let _ = stack.api_service().run("parked drop --all");
+    assert!(listed(&stack).is_empty());
     stack.api().back_up(id).await;
     stack.assert_nothing_left_behind().await;
+}
+
+/// What the api-service took over from the parking queue.
+fn listed(stack: &TestStack) -> Vec<Value> {
+    let text = stack.api_service().run("parked list --json");
+    let list: Value = serde_json::from_str(&text).expect("it prints JSON");
+    list["parked"].as_array().expect("a list").clone()
+}
+
+async fn parked(stack: &TestStack, count: usize) -> Vec<Value> {
+    until("the messages to be parked", async || {
+        let parked = listed(stack);
+        (parked.len() == count).then_some(parked)
+    })
+    .await
 }

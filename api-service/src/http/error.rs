@@ -46,6 +46,8 @@ pub(in crate::http) enum ApiError {
     Refused(Refusal),
     /// Too many messages wait for the broker: nothing new is taken in.
     Overloaded,
+    /// The database cannot be used now; the cause is for the log.
+    Unavailable(String),
     /// It is our fault; the cause is for the log.
     Internal(String),
 }
@@ -80,7 +82,7 @@ impl ApiError {
             Self::NoRoute | Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Refused(refusal) => status_of(refusal),
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -108,6 +110,9 @@ impl ApiError {
             Self::Refused(refusal) => format!("{}{refusal}", prefix_of(refusal)),
             Self::Overloaded => {
                 "The service cannot take new work now. Please try again later.".to_owned()
+            }
+            Self::Unavailable(_) => {
+                "The service cannot do this now. Please try again later.".to_owned()
             }
             Self::Internal(_) => OUR_FAULT.to_owned(),
         }
@@ -217,7 +222,7 @@ impl IntoResponse for ApiError {
             let value = HeaderValue::from_static(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }
-        if let Self::Internal(cause) = self {
+        if let Self::Internal(cause) | Self::Unavailable(cause) = self {
             response.extensions_mut().insert(Cause(cause));
         }
         response
@@ -251,7 +256,11 @@ impl From<RequestError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        Self::Internal(error_chain(&error))
+        let cause = error_chain(&error);
+        match error.is_transient() {
+            true => Self::Unavailable(cause),
+            false => Self::Internal(cause),
+        }
     }
 }
 

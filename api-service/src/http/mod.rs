@@ -13,6 +13,7 @@
 //! **Absent on purpose.** Nothing here decides what may be done with a backup or volume: that is a
 //! rule, checked in the transaction that does it. Nothing here opens a volume or a backup target.
 
+mod admin;
 mod backups;
 mod catalogue;
 mod error;

@@ -72,7 +72,8 @@ fn context(
     request: &Request,
 ) -> Result<Option<Context>, ApiError> {
     let path = request.uri().path();
-    if path == "/v3/" || !path.starts_with("/v3/") {
+    let is_api = path.starts_with("/v3/") && path != "/v3/";
+    if !is_api && !path.starts_with("/admin/") {
         return Ok(None);
     }
     let version = version.clone().map_err(ApiError::Version)?;

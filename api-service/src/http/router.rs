@@ -7,7 +7,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::ApiError;
-use super::{backups, catalogue, health, observe, url, versions, volume_types, volumes};
+use super::{admin, backups, catalogue, health, observe, url, versions, volume_types, volumes};
 use crate::state::AppState;
 
 /// The whole HTTP side.
@@ -25,6 +25,7 @@ pub(super) fn routes() -> Router<AppState> {
         .merge(volumes::routes())
         .merge(volume_types::routes())
         .merge(catalogue::routes())
+        .merge(admin::routes())
         .merge(health::routes())
 }
 

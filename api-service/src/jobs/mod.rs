@@ -7,11 +7,13 @@
 //! reconciler     jobs that should run and do not: lost messages, absent workers, deadlines
 //! progress       what workers say about themselves and their jobs; memory only
 //! unrouted       doorbells nobody is bound for
+//! parked         messages nobody could handle ──► a table, for a person
 //! ```
 
 mod board;
 mod lease_end;
 pub(crate) mod outbox_relay;
+pub(crate) mod parked;
 pub(crate) mod progress;
 mod protocol;
 pub(crate) mod reaper;

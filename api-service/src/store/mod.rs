@@ -17,11 +17,13 @@ mod claims;
 mod cleaning;
 mod create;
 mod delete;
+mod held;
 mod import;
 mod jobs;
 mod leases;
 mod listing;
 mod outbox;
+mod parked;
 mod quotas;
 mod restore;
 mod row;
@@ -42,15 +44,17 @@ use jiff::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Executor, Transaction};
+use sqlx::{Any, AnyPool, Connection, Executor, Transaction};
 use tokio::sync::{Notify, broadcast};
 
 pub use attempts::{AttemptRow, AttemptState};
 pub use backups::{BackupChanges, BackupRow};
 pub use create::NewBackup;
+pub use held::HeldJob;
 pub use import::{ImportedData, ImportedRecord};
 pub use jobs::{Details, JobRow};
 pub use listing::{Column, Direction, Listing, Page, SortKey};
+pub use parked::{ParkedMessage, RedriveError};
 pub use restore::{RestoreRequest, RestoreStarted};
 pub use volumes::{Attachment, NewVolume, VolumeChanges, VolumeRow};
 pub use workers::WorkerRow;
@@ -168,6 +172,30 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database itself was in the way and the same may work later: locked, full, gone,
+    /// restarting. Nothing of the change was kept. False for what only a person can mend.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Sql { source, .. } => match source {
+                sqlx::Error::Database(error) => error.kind() == sqlx::error::ErrorKind::Other,
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed => true,
+                _ => false,
+            },
+            Self::Migrate(_)
+            | Self::LockFile { .. }
+            | Self::Locked { .. }
+            | Self::UnknownDatabase
+            | Self::Column { .. }
+            | Self::Missing(_) => false,
+        }
+    }
+
     fn is_unique_violation(&self) -> bool {
         matches!(
             self,
@@ -197,8 +225,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     outbox_waker: Arc<Notify>,
     settled: broadcast::Sender<JobSettled>,
-    /// Held for as long as the store is open.
-    _lock: File,
+    /// Held for as long as the store is open, by the process that serves the database.
+    _lock: Option<File>,
 }
 
 impl std::fmt::Debug for Store {
@@ -218,15 +246,40 @@ impl Store {
     /// # Errors
     /// When it cannot be opened, or another api-service has it.
     pub async fn open(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let file = sqlite_file(&settings.database.url).ok_or(StoreError::UnknownDatabase)?;
+        let lock = lock_beside(&file)?;
+        let store = Self::connect(settings, clock, Some(lock)).await?;
+        sqlx::migrate!()
+            .run(&store.0.writer)
+            .await
+            .map_err(StoreError::Migrate)?;
+        Ok(store)
+    }
+
+    /// Opens a database that is there, whether or not an api-service serves it: for commands that look,
+    /// or leave a message in the outbox. Leases and their ends are left to the server.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub async fn open_beside(
+        settings: Arc<Settings>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        Self::connect(settings, clock, None).await
+    }
+
+    /// With the server's lock a database that is missing is made.
+    async fn connect(
+        settings: Arc<Settings>,
+        clock: Arc<dyn Clock>,
+        lock: Option<File>,
+    ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let url = &settings.database.url;
-        let file = sqlite_file(url).ok_or(StoreError::UnknownDatabase)?;
-        let lock = lock_beside(&file)?;
-        let url = if url.contains('?') {
-            format!("{url}&mode=rwc")
-        } else {
-            format!("{url}?mode=rwc")
-        };
+        sqlite_file(url).ok_or(StoreError::UnknownDatabase)?;
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let mode = if lock.is_some() { "rwc" } else { "rw" };
+        let url = format!("{url}{separator}mode={mode}");
         let pool = |connections| {
             AnyPoolOptions::new()
                 .max_connections(connections)
@@ -245,22 +298,14 @@ impl Store {
                     })
                 })
         };
-        let writer = pool(1)
-            .connect(&url)
-            .await
-            .map_err(failed("open the database"))?;
-        sqlx::migrate!()
-            .run(&writer)
-            .await
-            .map_err(StoreError::Migrate)?;
-        let readers = pool(4)
-            .connect(&url)
-            .await
-            .map_err(failed("open the database"))?;
+        let open = async |connections| {
+            let opened = pool(connections).connect(&url).await;
+            opened.map_err(failed("open the database"))
+        };
         Ok(Self(Arc::new(Inner {
-            writer,
-            readers,
-            settings,
+            writer: open(1).await?,
+            readers: open(4).await?,
+            settings: Arc::clone(&settings),
             clock,
             outbox_waker: Arc::new(Notify::new()),
             settled: broadcast::channel(SETTLED_BACKLOG).0,
@@ -305,19 +350,33 @@ impl Store {
 
     /// Begins a change. Waits for its turn: there is one writer.
     pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
-        let inner = self
-            .0
-            .writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed("begin a transaction"))?;
+        let inner = match self.begin().await {
+            // SQLite itself has rolled back, for want of space for example, and sqlx still counts on
+            // a transaction that is no more. Such a connection never begins another one.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.replace_writer().await?;
+                self.begin().await
+            }
+            begun => begun,
+        };
         Ok(Tx {
-            inner,
+            inner: inner.map_err(failed("begin a transaction"))?,
             now: self.now(),
             store: self.clone(),
             rang: false,
             settled: Vec::new(),
         })
+    }
+
+    async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
+        self.0.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    async fn replace_writer(&self) -> Result<(), StoreError> {
+        let old = self.0.writer.acquire().await;
+        let old = old.map_err(failed("get a connection to the database"))?;
+        let closed = old.detach().close_hard().await;
+        closed.map_err(failed("close a connection to the database"))
     }
 }
 
@@ -388,4 +447,4 @@ fn lock_beside(database: &Path) -> Result<File, StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -245,7 +245,7 @@ impl Tx {
         self.send(&row, self.now).await
     }
 
-    async fn send(&mut self, row: &OutboxRow, at: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn send(&mut self, row: &OutboxRow, at: Timestamp) -> Result<(), StoreError> {
         let now = micros(self.now);
         sqlx::query(
             "INSERT INTO outbox (id, exchange, routing_key, message_type, content_type, \

@@ -157,6 +157,12 @@ impl Incoming {
         as_str(self.delivery.properties.kind())
     }
 
+    /// How its body says to be written.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        as_str(self.delivery.properties.content_type())
+    }
+
     /// The request it belongs to.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
@@ -247,19 +253,23 @@ impl Incoming {
         moved
     }
 
-    /// Headers worth keeping. The broker's own notes on dead letters would be read as instructions.
-    fn kept_headers(&self) -> BTreeMap<String, String> {
+    /// Its headers, as far as they are text.
+    #[must_use]
+    pub fn headers(&self) -> BTreeMap<String, String> {
         let Some(headers) = self.delivery.properties.headers() else {
             return BTreeMap::new();
         };
-        let ours = |name: &&ShortString| {
-            let name = name.as_str();
-            !(name.starts_with("x-death") || name.starts_with("x-first-death"))
-        };
         let all = headers.inner().iter();
-        all.filter(|(name, _)| ours(name))
-            .filter_map(|(name, value)| Some((name.to_string(), header_text(value)?)))
+        all.filter_map(|(name, value)| Some((name.to_string(), header_text(value)?)))
             .collect()
+    }
+
+    /// Headers worth keeping. The broker's own notes on dead letters would be read as instructions.
+    fn kept_headers(&self) -> BTreeMap<String, String> {
+        let mut headers = self.headers();
+        headers
+            .retain(|name, _| !(name.starts_with("x-death") || name.starts_with("x-first-death")));
+        headers
     }
 }
 

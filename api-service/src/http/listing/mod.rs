@@ -212,7 +212,8 @@ fn scope(context: &Context, query: &Query) -> Result<Scope, ApiError> {
     })
 }
 
-fn limit(query: &Query) -> Result<u64, ApiError> {
+/// Most items of the page that is asked for.
+pub(super) fn limit(query: &Query) -> Result<u64, ApiError> {
     let Some(text) = query.get("limit") else {
         return Ok(PAGE_ITEMS_MAX);
     };

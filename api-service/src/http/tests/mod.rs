@@ -3,6 +3,7 @@
 //! Where a job would run, the test is the worker: it settles the job by the store's own method.
 //! Bodies are compared with recordings of the reference (`recorded.json`).
 
+mod admin;
 mod backup_errors;
 mod backups;
 mod catalogue;
@@ -11,6 +12,7 @@ mod records;
 mod replay;
 mod restores;
 mod routes;
+mod trouble;
 mod volumes;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ mod endings;
 mod imports;
 mod restore;
 mod rows;
+pub(crate) mod trouble;
 
 use std::collections::BTreeMap;
 
