@@ -332,6 +332,7 @@ listen = "127.0.0.1:0"
 backups = -1
 backup_gigabytes = -1
 volumes = -1
+snapshots = -1
 gigabytes = -1
 [jobs]
 lease = "2s"

@@ -40,6 +40,15 @@ pub(in crate::http) enum ApiError {
         /// Its id, as it came.
         id: String,
     },
+    /// It has no such key in its metadata.
+    NoMetadata {
+        /// `Volume` or `Snapshot`.
+        what: String,
+        /// Its id.
+        id: String,
+        /// The key.
+        key: String,
+    },
     /// The caller may not do this; names the policy.
     Forbidden(&'static str),
     /// A rule about the state of things.
@@ -79,7 +88,9 @@ impl ApiError {
             Self::UnsupportedContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Version(BadMicroversion::Unsupported(_)) => StatusCode::NOT_ACCEPTABLE,
-            Self::NoRoute | Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::NoRoute | Self::NotFound { .. } | Self::NoMetadata { .. } => {
+                StatusCode::NOT_FOUND
+            }
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Refused(refusal) => status_of(refusal),
             Self::Overloaded | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -104,6 +115,9 @@ impl ApiError {
             ),
             Self::NoRoute => "The resource could not be found.".to_owned(),
             Self::NotFound { what, id } => format!("{what} {id} could not be found."),
+            Self::NoMetadata { what, id, key } => {
+                format!("{what} {id} has no metadata with key {key}.")
+            }
             Self::Forbidden(policy) => {
                 format!("Policy doesn't allow {policy} to be performed.")
             }
@@ -128,7 +142,16 @@ fn prefix_of(refusal: &Refusal) -> &'static str {
         | Refusal::TargetTooSmall { .. }
         | Refusal::VolumeNotDeletable(_)
         | Refusal::VolumeNotAttachable(_)
-        | Refusal::VolumeNotDetachable(_) => "Invalid volume: ",
+        | Refusal::VolumeNotDetachable(_)
+        | Refusal::VolumeHasSnapshots
+        | Refusal::SnapshotInMaintenance
+        | Refusal::SnapshotOfBrokenVolume
+        | Refusal::VolumeNotSnapshotable { .. }
+        | Refusal::SnapshotOfAnotherVolume { .. } => "Invalid volume: ",
+        Refusal::SnapshotNotDeletable
+        | Refusal::SnapshotNotBackupable(_)
+        | Refusal::SnapshotNotAvailable(_) => "Invalid snapshot: ",
+        Refusal::SmallerThanSnapshot { .. } => "Invalid input received: ",
         Refusal::NoParent
         | Refusal::BackupNotAvailable
         | Refusal::BackupNotDeletable
@@ -145,6 +168,7 @@ fn prefix_of(refusal: &Refusal) -> &'static str {
         | Refusal::ParentMissing(_) => "Invalid backup: ",
         Refusal::BackupQuota { .. } => "BackupLimitExceeded: ",
         Refusal::BackupGigabytesQuota { .. } => "VolumeBackupSizeExceedsAvailableQuota: ",
+        Refusal::SnapshotQuota { .. } => "SnapshotLimitExceeded: ",
         Refusal::AlreadyManaged { .. } => "Unable to manage existing volume: ",
         Refusal::VolumeQuota { .. }
         | Refusal::GigabytesQuota { .. }
@@ -164,6 +188,15 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::VolumeNotDeletable(_)
         | Refusal::VolumeNotAttachable(_)
         | Refusal::VolumeNotDetachable(_)
+        | Refusal::VolumeHasSnapshots
+        | Refusal::SnapshotInMaintenance
+        | Refusal::SnapshotOfBrokenVolume
+        | Refusal::VolumeNotSnapshotable { .. }
+        | Refusal::SnapshotOfAnotherVolume { .. }
+        | Refusal::SnapshotNotDeletable
+        | Refusal::SnapshotNotBackupable(_)
+        | Refusal::SnapshotNotAvailable(_)
+        | Refusal::SmallerThanSnapshot { .. }
         | Refusal::NoParent
         | Refusal::BackupNotAvailable
         | Refusal::BackupNotDeletable
@@ -186,6 +219,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::BackupQuota { .. }
         | Refusal::BackupGigabytesQuota { .. }
         | Refusal::VolumeQuota { .. }
+        | Refusal::SnapshotQuota { .. }
         | Refusal::GigabytesQuota { .. } => StatusCode::PAYLOAD_TOO_LARGE,
     }
 }
@@ -247,6 +281,11 @@ impl From<RequestError> for ApiError {
             RequestError::NotFound { what, id } => Self::NotFound {
                 what: what.to_string(),
                 id,
+            },
+            RequestError::NoMetadata { what, id, key } => Self::NoMetadata {
+                what: what.to_string(),
+                id,
+                key,
             },
             RequestError::Refused(refusal) => Self::Refused(refusal),
             RequestError::Store(error) => error.into(),

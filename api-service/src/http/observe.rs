@@ -39,6 +39,7 @@ pub(super) async fn observe(
         project.id = field::Empty,
         backup.id = field::Empty,
         volume.id = field::Empty,
+        snapshot.id = field::Empty,
     );
 
     let mut response = match context(&state, &version, &request_id, &request) {
@@ -128,6 +129,11 @@ pub(super) fn about_backup(id: impl std::fmt::Display) {
 /// Notes the volume a request is about, for its log line.
 pub(super) fn about_volume(id: impl std::fmt::Display) {
     Span::current().record("volume.id", field::display(id));
+}
+
+/// Notes the snapshot a request is about, for its log line.
+pub(super) fn about_snapshot(id: impl std::fmt::Display) {
+    Span::current().record("snapshot.id", field::display(id));
 }
 
 /// The answer when a handler panics.

@@ -7,7 +7,10 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::ApiError;
-use super::{admin, backups, catalogue, health, observe, url, versions, volume_types, volumes};
+use super::{
+    admin, backups, catalogue, health, metadata, observe, snapshots, url, versions, volume_types,
+    volumes,
+};
 use crate::state::AppState;
 
 /// The whole HTTP side.
@@ -23,6 +26,8 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/v3/", get(versions::v3))
         .merge(backups::routes())
         .merge(volumes::routes())
+        .merge(snapshots::routes())
+        .merge(metadata::routes())
         .merge(volume_types::routes())
         .merge(catalogue::routes())
         .merge(admin::routes())

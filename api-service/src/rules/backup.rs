@@ -34,11 +34,16 @@ pub struct ParentCandidate {
     pub data_timestamp: Timestamp,
 }
 
-/// The parent of an incremental: the newest available backup of the volume.
-pub fn pick_parent(candidates: &[ParentCandidate]) -> Result<BackupId, Refusal> {
+/// The parent of an incremental: the newest available backup of the volume; for one that reads a
+/// snapshot, of those that describe an earlier time than that was taken (`before`).
+pub fn pick_parent(
+    candidates: &[ParentCandidate],
+    before: Option<Timestamp>,
+) -> Result<BackupId, Refusal> {
     candidates
         .iter()
         .filter(|candidate| candidate.status == BackupStatus::Available)
+        .filter(|candidate| before.is_none_or(|before| candidate.data_timestamp < before))
         .max_by_key(|candidate| (candidate.data_timestamp, candidate.id))
         .map(|candidate| candidate.id)
         .ok_or(Refusal::NoParent)
@@ -160,9 +165,14 @@ mod tests {
         let old = candidate(BackupStatus::Available, 1);
         let new = candidate(BackupStatus::Available, 2);
         let broken = candidate(BackupStatus::Error, 3);
-        assert_eq!(pick_parent(&[old, new.clone(), broken.clone()]), Ok(new.id));
-        assert_eq!(pick_parent(&[broken]), Err(Refusal::NoParent));
-        assert_eq!(pick_parent(&[]), Err(Refusal::NoParent));
+        let all = [old.clone(), new.clone(), broken.clone()];
+        assert_eq!(pick_parent(&all, None), Ok(new.id));
+        assert_eq!(pick_parent(&[broken], None), Err(Refusal::NoParent));
+        assert_eq!(pick_parent(&[], None), Err(Refusal::NoParent));
+        let before =
+            |candidate: &ParentCandidate| pick_parent(&all, Some(candidate.data_timestamp));
+        assert_eq!(before(&new), Ok(old.id), "earlier than the snapshot");
+        assert_eq!(before(&old), Err(Refusal::NoParent));
     }
 
     #[test]

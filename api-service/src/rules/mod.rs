@@ -7,6 +7,7 @@ mod backup;
 mod give_up;
 mod import;
 mod quota;
+mod snapshot;
 mod volume;
 
 pub use backup::{
@@ -15,10 +16,11 @@ pub use backup::{
 };
 pub use give_up::{LastTries, Trials, ends_without_worker, why_give_up};
 pub use import::{EXPORTED_SERVICE, ImportFacts, may_export, may_import, serves};
-pub use quota::{QuotaLimit, QuotaUse, Usage, may_add_backup, may_add_volume};
+pub use quota::{QuotaLimit, QuotaUse, Usage, may_add_backup, may_add_snapshot, may_add_volume};
+pub use snapshot::{may_back_up_snapshot, may_delete_snapshot, may_fill_from, may_snapshot};
 pub use volume::{may_attach, may_delete_volume, may_detach};
 
-use common::domain::{BackupId, BackupStatus, VolumeStatus};
+use common::domain::{BackupId, BackupStatus, SnapshotStatus, VolumeId, VolumeStatus};
 
 /// Why something may not be done: one variant for each sentence of the API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +68,12 @@ pub enum Refusal {
         limit: i64,
         /// What is there already.
         used: i64,
+    },
+    /// The project has all the snapshots it may have.
+    #[error("Maximum number of snapshots allowed ({limit}) exceeded")]
+    SnapshotQuota {
+        /// The limit.
+        limit: i64,
     },
     /// An incremental needs an available backup of the same volume.
     #[error("No backups available to do an incremental backup.")]
@@ -136,6 +144,56 @@ pub enum Refusal {
         "Volume status must be available or error or error_restoring or error_deleting and must not be attached, but the current status is \"{0}\"."
     )]
     VolumeNotDeletable(VolumeStatus),
+    /// A volume stays as long as it has snapshots.
+    #[error(
+        "Volume status must be available or error or error_restoring or error_extending or error_managing and must not be migrating, attached, belong to a group, have snapshots, awaiting a transfer, or be disassociated from snapshots after volume transfer."
+    )]
+    VolumeHasSnapshots,
+    /// The volume is kept from all use.
+    #[error("The snapshot cannot be created when the volume is in maintenance mode.")]
+    SnapshotInMaintenance,
+    /// The volume has no data worth a snapshot.
+    #[error("The snapshot cannot be created when the volume is in error status.")]
+    SnapshotOfBrokenVolume,
+    /// The volume is in no state to be snapshotted.
+    #[error("Volume {volume} status must be {allowed}, but current status is: {status}.")]
+    VolumeNotSnapshotable {
+        /// The volume.
+        volume: VolumeId,
+        /// What it must be.
+        allowed: &'static str,
+        /// What it is.
+        status: VolumeStatus,
+    },
+    /// Something has the snapshot.
+    #[error("Snapshot status must be available or error and must not be part of a group.")]
+    SnapshotNotDeletable,
+    /// Only a whole snapshot can be backed up.
+    #[error("Snapshot to be backed up must be available, but the current status is \"{0}\".")]
+    SnapshotNotBackupable(SnapshotStatus),
+    /// The snapshot is not of the volume that was named with it.
+    #[error("Volume {volume} does not match with snapshot.volume_id {of}.")]
+    SnapshotOfAnotherVolume {
+        /// The volume that was named.
+        volume: VolumeId,
+        /// Whose snapshot it is.
+        of: VolumeId,
+    },
+    /// Only a whole snapshot can fill a volume.
+    #[error(
+        "Originating snapshot status must be one of 'available' values, but the current status is \"{0}\"."
+    )]
+    SnapshotNotAvailable(SnapshotStatus),
+    /// A volume must hold all of the snapshot it is filled from.
+    #[error(
+        "Volume size '{volume_gib}'GB cannot be smaller than the snapshot size {snapshot_gib}GB. They must be >= original snapshot size."
+    )]
+    SmallerThanSnapshot {
+        /// What was asked for.
+        volume_gib: u32,
+        /// What the snapshot has.
+        snapshot_gib: u32,
+    },
     /// Only a free volume can be attached.
     #[error("Volume status must be available to be attached, but the current status is \"{0}\".")]
     VolumeNotAttachable(VolumeStatus),

@@ -27,10 +27,14 @@ pub struct QuotaUse {
     pub backups: Usage,
     /// And their limit.
     pub backups_limit: QuotaLimit,
-    /// Volumes.
+    /// Volumes; the sum is that of volumes and snapshots.
     pub volumes: Usage,
     /// And their limit.
     pub volumes_limit: QuotaLimit,
+    /// How many snapshots.
+    pub snapshots: i64,
+    /// And their limit.
+    pub snapshots_limit: i64,
 }
 
 fn exceeds(limit: i64, used: i64, requested: i64) -> bool {
@@ -65,6 +69,24 @@ pub fn may_add_volume(used: Usage, limit: QuotaLimit, size_gib: u32) -> Result<(
     }
     if exceeds(limit.count, used.count, 1) {
         return Err(Refusal::VolumeQuota { limit: limit.count });
+    }
+    Ok(())
+}
+
+/// Whether one more snapshot of this size fits. It counts as much as its volume does.
+pub fn may_add_snapshot(used: &QuotaUse, size_gib: u32) -> Result<(), Refusal> {
+    let requested = i64::from(size_gib);
+    let limit = used.volumes_limit.gigabytes;
+    if exceeds(limit, used.volumes.gigabytes, requested) {
+        return Err(Refusal::GigabytesQuota {
+            requested,
+            limit,
+            used: used.volumes.gigabytes,
+        });
+    }
+    let limit = used.snapshots_limit;
+    if exceeds(limit, used.snapshots, 1) {
+        return Err(Refusal::SnapshotQuota { limit });
     }
     Ok(())
 }

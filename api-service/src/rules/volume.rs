@@ -4,16 +4,17 @@ use common::domain::VolumeStatus;
 
 use super::Refusal;
 
-/// A volume can be deleted when it is settled and nobody has it.
-pub fn may_delete_volume(status: VolumeStatus, attached: bool) -> Result<(), Refusal> {
-    let settled = matches!(
-        status,
-        VolumeStatus::Available
-            | VolumeStatus::Error
-            | VolumeStatus::ErrorRestoring
-            | VolumeStatus::ErrorDeleting
-            | VolumeStatus::ErrorBackingUp
-    );
+/// A volume can be deleted when it is settled and nobody has it; with force whatever its status.
+pub fn may_delete_volume(status: VolumeStatus, attached: bool, force: bool) -> Result<(), Refusal> {
+    let settled = force
+        || matches!(
+            status,
+            VolumeStatus::Available
+                | VolumeStatus::Error
+                | VolumeStatus::ErrorRestoring
+                | VolumeStatus::ErrorDeleting
+                | VolumeStatus::ErrorBackingUp
+        );
     if settled && !attached {
         Ok(())
     } else {
@@ -46,11 +47,16 @@ mod tests {
     #[test]
     fn a_working_or_attached_volume_is_not_deleted() {
         assert_eq!(
-            may_delete_volume(VolumeStatus::ErrorRestoring, false),
+            may_delete_volume(VolumeStatus::ErrorRestoring, false, false),
             Ok(())
         );
-        assert!(may_delete_volume(VolumeStatus::BackingUp, false).is_err());
-        assert!(may_delete_volume(VolumeStatus::InUse, true).is_err());
-        assert!(may_delete_volume(VolumeStatus::Available, true).is_err());
+        assert!(may_delete_volume(VolumeStatus::BackingUp, false, false).is_err());
+        assert!(may_delete_volume(VolumeStatus::InUse, true, false).is_err());
+        assert!(may_delete_volume(VolumeStatus::Available, true, false).is_err());
+        assert!(may_delete_volume(VolumeStatus::Available, true, true).is_err());
+        assert_eq!(
+            may_delete_volume(VolumeStatus::Maintenance, false, true),
+            Ok(())
+        );
     }
 }

@@ -1,11 +1,12 @@
 //! Attempts: the names a backup's data may have, written before any of them exists.
 
-use common::domain::{AttemptNames, BackupId, ContainerName, VolumeId};
+use common::domain::{AttemptNames, BackupId, ContainerName};
 use common::messages::sheet::{Frozen, StoreOptions};
 use jiff::{Timestamp, ToSpan};
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
+use super::backups::BackupRow;
 use super::row::{Columns, json_text, micros, stored};
 use super::{StoreError, Tx, failed};
 
@@ -107,16 +108,19 @@ impl Tx {
     /// now, or a second more than the attempt before, so that no two attempts share a name.
     pub(crate) async fn add_attempt(
         &mut self,
-        backup: BackupId,
-        volume: VolumeId,
+        of: &BackupRow,
         container: ContainerName,
         options: StoreOptions,
         before: Option<&AttemptRow>,
     ) -> Result<AttemptRow, StoreError> {
+        let backup = of.id;
         let number = before.map_or(1, |before| before.names.number + 1);
         let later = before.map_or(self.now, |before| before.prefix_time + 1.second());
         let time = self.now.max(later);
-        let names = AttemptNames::new(number, container, volume, backup, time);
+        let mut names = AttemptNames::new(number, container, of.volume_id, backup, time);
+        if of.snapshot_id.is_some() {
+            names = names.without_snapshot();
+        }
         let now = micros(self.now);
         sqlx::query(
             "INSERT INTO attempts (backup_id, number, container, prefix, prefix_time, snapshot, \

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use common::domain::{
-    BackupId, BackupStatus, ContainerName, ObjectPrefix, ProjectId, Token, UserId, VolumeId,
+    BackupId, BackupStatus, ContainerName, ObjectPrefix, ProjectId, SnapshotId, Token, UserId,
+    VolumeId,
 };
 use common::messages::sheet::StoredBackup;
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::listing::{Listing, Page, Statement, Table};
+use super::listing::{self, Listing, Page, Table};
 use super::row::{Columns, json_text, micros};
 use super::{Caller, RequestError, Resource, Scope, Store, StoreError, Tx, failed};
 use crate::rules::ParentCandidate;
@@ -39,7 +40,7 @@ pub struct BackupRow {
     pub parent_id: Option<BackupId>,
     /// How many live backups build on this one.
     pub dependents: u64,
-    pub snapshot_id: Option<uuid::Uuid>,
+    pub snapshot_id: Option<SnapshotId>,
     pub data_timestamp: Option<Timestamp>,
     pub metadata: BTreeMap<String, String>,
     /// The volume it was last restored to.
@@ -132,10 +133,7 @@ pub(super) async fn find(
 ) -> Result<BackupRow, RequestError> {
     load(conn, id)
         .await?
-        .filter(|row| match scope {
-            Scope::All => true,
-            Scope::Project(project) => row.project_id == *project,
-        })
+        .filter(|row| scope.sees(&row.project_id))
         .ok_or_else(|| not_found(id))
 }
 
@@ -165,29 +163,11 @@ impl Store {
         listing: &Listing,
     ) -> Result<Page<BackupRow>, RequestError> {
         let mut conn = self.read().await?;
-        let mut statement = Statement::new(Table::Backups, scope, listing);
-        let count = if listing.with_count {
-            let row = statement
-                .query(statement.count_sql())
-                .fetch_one(&mut *conn)
-                .await
-                .map_err(failed("count backups"))?;
-            Some(Columns(&row).count("n")?)
-        } else {
-            None
-        };
         if let Some(marker) = &listing.marker {
             let id = marker.parse().map_err(|_| not_found(marker))?;
             find(&mut conn, scope, id).await?;
-            statement.after(marker);
         }
-        let rows = statement
-            .query(statement.page_sql(COLUMNS, listing.limit, listing.offset))
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(failed("list backups"))?;
-        let rows = rows.iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Page { rows, count })
+        Ok(listing::page(&mut conn, Table::Backups, COLUMNS, scope, listing, decode).await?)
     }
 
     /// Changes what the owner may change.

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use common::domain::{
-    BackupId, BackupStatus, ContainerName, JobKind, QueueKey, Token, VolumeId, VolumeStatus,
+    BackupId, BackupStatus, ContainerName, JobId, JobKind, QueueKey, SnapshotId, SnapshotStatus,
+    Token, VolumeId, VolumeStatus,
 };
 
 use super::backups::BackupRow;
 use super::jobs::{Details, NewJob};
-use super::volumes;
-use super::{Caller, RequestError, Resource, Scope, Store, Tx};
-use crate::rules::{Refusal, may_add_backup, may_back_up, pick_parent};
+use super::snapshots::{self, SnapshotRow};
+use super::volumes::{self, VolumeRow};
+use super::{Caller, RequestError, Scope, Store, StoreError, Tx};
+use crate::rules::{Refusal, may_add_backup, may_back_up, may_back_up_snapshot, pick_parent};
 
 /// A backup to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct NewBackup {
     pub container: Option<ContainerName>,
     pub incremental: bool,
     pub force: bool,
-    pub snapshot_id: Option<uuid::Uuid>,
+    pub snapshot_id: Option<SnapshotId>,
     pub metadata: BTreeMap<String, String>,
     pub availability_zone: Option<String>,
 }
@@ -46,20 +48,26 @@ impl Store {
         let mut tx = self.write().await?;
         let scope = Scope::Project(caller.project_id.clone());
         let volume = volumes::find(tx.conn(), &scope, new.volume_id).await?;
-        if let Some(snapshot) = new.snapshot_id {
-            return Err(RequestError::NotFound {
-                what: Resource::Snapshot,
-                id: snapshot.to_string(),
-            });
-        }
-        may_back_up(volume.status, new.force)?;
-        if tx.unsettled_job_of_volume(volume.id).await?.is_some() {
+        let snapshot = match new.snapshot_id {
+            Some(id) => Some(snapshots::find(tx.conn(), &scope, id).await?),
+            None => None,
+        };
+        let other = if let Some(snapshot) = &snapshot {
+            may_back_up_snapshot(volume.id, snapshot.volume_id, snapshot.status)?;
+            tx.unsettled_job_of_snapshot(snapshot.id).await?
+        } else {
+            may_back_up(volume.status, new.force)?;
+            tx.unsettled_job_of_volume(volume.id).await?
+        };
+        if other.is_some() {
             return Err(Refusal::Busy.into());
         }
         let quota = tx.quota_use(&caller.project_id).await?;
         may_add_backup(quota.backups, quota.backups_limit, volume.size_gib)?;
         let parent_id = if new.incremental {
-            let parent = pick_parent(&tx.parent_candidates(caller, volume.id).await?)?;
+            let taken_at = snapshot.as_ref().map(|snapshot| snapshot.created_at);
+            let candidates = tx.parent_candidates(caller, volume.id).await?;
+            let parent = pick_parent(&candidates, taken_at)?;
             tx.require_whole_chain(parent).await?;
             Some(parent)
         } else {
@@ -86,8 +94,8 @@ impl Store {
             fail_reason: None,
             parent_id,
             dependents: 0,
-            snapshot_id: None,
-            data_timestamp: Some(tx.now),
+            snapshot_id: snapshot.as_ref().map(|snapshot| snapshot.id),
+            data_timestamp: Some(snapshot.as_ref().map_or(tx.now, |row| row.created_at)),
             metadata: new.metadata,
             restore_volume_id: None,
             delete_began: false,
@@ -109,9 +117,7 @@ impl Store {
             .container
             .unwrap_or_else(|| ContainerName::from_backup_id(id));
         let options = tx.settings().backup.store_options();
-        let attempt = tx
-            .add_attempt(id, volume.id, container, options, None)
-            .await?;
+        let attempt = tx.add_attempt(&backup, container, options, None).await?;
         tx.show_attempt(&attempt).await?;
         backup.container = Some(attempt.names.container.clone());
         backup.prefix = Some(attempt.names.prefix.clone());
@@ -123,7 +129,9 @@ impl Store {
                     backend: volume.backend.clone(),
                 },
                 backup_id: Some(id),
-                volume_id: Some(volume.id),
+                // Who reads a snapshot leaves the volume to others.
+                volume_id: snapshot.is_none().then_some(volume.id),
+                snapshot_id: backup.snapshot_id,
                 attempt: Some(attempt.names.number),
                 details: Details::Backup {
                     previous_status: volume.status,
@@ -132,13 +140,6 @@ impl Store {
                 next_at: None,
             })
             .await?;
-        tx.set_volume(
-            volume.id,
-            VolumeStatus::BackingUp,
-            Some(volume.status),
-            Some(job),
-        )
-        .await?;
         tx.announce_backup(
             &backup,
             JobKind::Backup,
@@ -146,7 +147,7 @@ impl Store {
             Some(&caller.request_id),
         )
         .await?;
-        tx.announce_volume(&volume, VolumeStatus::BackingUp, Some(job), None)
+        tx.source_is_backing_up(&volume, snapshot.as_ref(), job)
             .await?;
         common::durable!("api.create", tx.commit().await)?;
         Ok(backup)
@@ -154,6 +155,26 @@ impl Store {
 }
 
 impl Tx {
+    /// What is read is the job's until it is over: the snapshot if there is one, else the volume.
+    async fn source_is_backing_up(
+        &mut self,
+        volume: &VolumeRow,
+        snapshot: Option<&SnapshotRow>,
+        job: JobId,
+    ) -> Result<(), StoreError> {
+        if let Some(snapshot) = snapshot {
+            let status = SnapshotStatus::BackingUp;
+            self.set_snapshot(snapshot.id, status, Some(job)).await?;
+            return self
+                .announce_snapshot(snapshot, status, Some(job), None)
+                .await;
+        }
+        let status = VolumeStatus::BackingUp;
+        self.set_volume(volume.id, status, Some(volume.status), Some(job))
+            .await?;
+        self.announce_volume(volume, status, Some(job), None).await
+    }
+
     /// The zone as a queue key has it, if anyone was ever seen in it.
     pub(super) async fn served_zone(&mut self, zone: &str) -> Result<Option<Token>, RequestError> {
         let Ok(zone) = Token::new(zone) else {

@@ -167,6 +167,7 @@ impl Tx {
             },
             backup_id: Some(backup.id),
             volume_id: None,
+            snapshot_id: None,
             attempt: None,
             details: Details::Delete,
             caller,

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use common::domain::{
-    AttemptNames, BackupId, BackupStatus, ContainerName, JobKind, ObjectPrefix, VolumeId,
+    AttemptNames, BackupId, BackupStatus, ContainerName, JobKind, ObjectPrefix, SnapshotId,
+    VolumeId,
 };
 use jiff::Timestamp;
 
@@ -41,7 +42,7 @@ pub struct ImportedData {
     pub name: Option<String>,
     pub description: Option<String>,
     pub parent_id: Option<BackupId>,
-    pub snapshot_id: Option<uuid::Uuid>,
+    pub snapshot_id: Option<SnapshotId>,
     pub data_timestamp: Option<Timestamp>,
     pub metadata: BTreeMap<String, String>,
     pub restore_volume_id: Option<VolumeId>,

@@ -1,8 +1,8 @@
 //! Jobs: one unit of work each.
 
 use common::domain::{
-    BackupId, ClaimId, Incarnation, JobId, JobKind, JobState, ProjectId, QueueKey, Token, UserId,
-    VolumeId, VolumeStatus, WorkerName,
+    BackupId, ClaimId, Incarnation, JobId, JobKind, JobState, ProjectId, QueueKey, SnapshotId,
+    Token, UserId, VolumeId, VolumeStatus, WorkerName,
 };
 use common::messages::sheet::VolumeAction;
 use jiff::Timestamp;
@@ -56,6 +56,8 @@ pub struct JobRow {
     pub backup_id: Option<BackupId>,
     /// The volume it has.
     pub volume_id: Option<VolumeId>,
+    /// The snapshot it has.
+    pub snapshot_id: Option<SnapshotId>,
     /// The attempt it works on or cleans.
     pub attempt: Option<u32>,
     /// What only this kind needs.
@@ -134,15 +136,16 @@ pub(crate) struct NewJob<'a> {
     pub(crate) queue: QueueKey,
     pub(crate) backup_id: Option<BackupId>,
     pub(crate) volume_id: Option<VolumeId>,
+    pub(crate) snapshot_id: Option<SnapshotId>,
     pub(crate) attempt: Option<u32>,
     pub(crate) details: Details,
     pub(crate) caller: &'a Caller,
     pub(crate) next_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "id, kind, state, outcome, zone, backend, backup_id, volume_id, attempt, \
-    details, project_id, user_id, request_id, generation, claim_id, worker, incarnation, renewals, \
-    failures, mark, mark_at, released, last_error, cancel_requested, give_up, give_up_at, \
+const COLUMNS: &str = "id, kind, state, outcome, zone, backend, backup_id, volume_id, \
+    snapshot_id, attempt, details, project_id, user_id, request_id, generation, claim_id, worker, \
+    incarnation, renewals, failures, mark, mark_at, released, last_error, cancel_requested, give_up, give_up_at, \
     created_at, queued_at, next_at, published_at, republished";
 
 fn decode(row: &AnyRow) -> Result<JobRow, StoreError> {
@@ -158,6 +161,7 @@ fn decode(row: &AnyRow) -> Result<JobRow, StoreError> {
         outcome: row.opt_text("outcome")?,
         backup_id: row.opt_word("backup_id")?,
         volume_id: row.opt_word("volume_id")?,
+        snapshot_id: row.opt_word("snapshot_id")?,
         attempt: row.opt_small("attempt")?,
         details: row.json("details")?,
         project_id: row.text("project_id")?.into(),
@@ -290,17 +294,25 @@ impl Tx {
         unsettled(self.conn(), "volume_id", id.to_string()).await
     }
 
-    /// Queues a job and rings for it. The two unique indexes refuse what a caller did not check: a
-    /// second job of one backup or one volume.
+    /// The job that has a snapshot now, or waits for it.
+    pub(crate) async fn unsettled_job_of_snapshot(
+        &mut self,
+        id: SnapshotId,
+    ) -> Result<Option<JobRow>, StoreError> {
+        unsettled(self.conn(), "snapshot_id", id.to_string()).await
+    }
+
+    /// Queues a job and rings for it. The unique indexes refuse what a caller did not check: a second
+    /// job of one backup, one volume or one snapshot.
     pub(crate) async fn add_job(&mut self, new: NewJob<'_>) -> Result<JobId, StoreError> {
         let id = JobId::new();
         let now = micros(self.now);
         sqlx::query(
-            "INSERT INTO jobs (id, kind, state, zone, backend, backup_id, volume_id, attempt, \
-             details, project_id, user_id, request_id, generation, renewals, failures, mark, \
+            "INSERT INTO jobs (id, kind, state, zone, backend, backup_id, volume_id, snapshot_id, \
+             attempt, details, project_id, user_id, request_id, generation, renewals, failures, mark, \
              mark_at, released, cancel_requested, created_at, queued_at, next_at, republished) \
-             VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, $12, 1, \
-             0, $12, $12, $13, 0)",
+             VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, 0, 0, $13, \
+             1, 0, $13, $13, $14, 0)",
         )
         .bind(id.to_string())
         .bind(new.queue.kind.as_str())
@@ -308,6 +320,7 @@ impl Tx {
         .bind(new.queue.backend.to_string())
         .bind(new.backup_id.map(|id| id.to_string()))
         .bind(new.volume_id.map(|id| id.to_string()))
+        .bind(new.snapshot_id.map(|id| id.to_string()))
         .bind(new.attempt.map(i64::from))
         .bind(json_text(&new.details))
         .bind(new.caller.project_id.to_string())

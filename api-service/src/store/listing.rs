@@ -1,11 +1,12 @@
 //! Lists: filters, order, pages. The SQL is built here and nowhere else, from fixed texts only;
 //! values are always bound.
 
-use sqlx::any::AnyArguments;
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe};
+use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
-use super::Scope;
+use super::row::Columns;
+use super::{Scope, StoreError, failed};
 
 /// A field that lists can be filtered and ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,12 +84,13 @@ enum Stored {
 pub(super) enum Table {
     Backups,
     Volumes,
+    Snapshots,
 }
 
 impl Column {
     fn in_table(self, table: Table) -> Option<(&'static str, Stored)> {
         use Stored::{Number, Text, Time};
-        let both = match self {
+        let in_all = match self {
             Self::Id => ("t.id", Text),
             Self::ProjectId => ("t.project_id", Text),
             Self::UserId => ("t.user_id", Text),
@@ -96,14 +98,16 @@ impl Column {
             Self::Description => ("t.description", Text),
             Self::Status => ("t.status", Text),
             Self::SizeGib => ("t.size_gib", Number),
-            Self::AvailabilityZone => ("t.availability_zone", Text),
             Self::CreatedAt => ("t.created_at", Time),
             Self::UpdatedAt => ("t.updated_at", Time),
-            Self::VolumeId => return (table == Table::Backups).then_some(("t.volume_id", Text)),
+            Self::AvailabilityZone => {
+                return (table != Table::Snapshots).then_some(("t.availability_zone", Text));
+            }
+            Self::VolumeId => return (table != Table::Volumes).then_some(("t.volume_id", Text)),
             Self::Container => return (table == Table::Backups).then_some(("t.container", Text)),
             Self::ParentId => return (table == Table::Backups).then_some(("t.parent_id", Text)),
             Self::SnapshotId => {
-                return (table == Table::Backups).then_some(("t.snapshot_id", Text));
+                return (table != Table::Snapshots).then_some(("t.snapshot_id", Text));
             }
             Self::FailReason => {
                 return (table == Table::Backups).then_some(("t.fail_reason", Text));
@@ -117,7 +121,7 @@ impl Column {
             Self::Bootable => return (table == Table::Volumes).then_some(("t.bootable", Number)),
             Self::Backend => return (table == Table::Volumes).then_some(("t.backend", Text)),
         };
-        Some(both)
+        Some(in_all)
     }
 
     /// Whether some things have none of it.
@@ -151,11 +155,49 @@ impl Column {
         self.in_table(Table::Backups).is_some()
     }
 
+    /// Whether snapshots have it.
+    #[must_use]
+    pub fn of_snapshots(self) -> bool {
+        self.in_table(Table::Snapshots).is_some()
+    }
+
     /// Whether volumes have it.
     #[must_use]
     pub fn of_volumes(self) -> bool {
         self.in_table(Table::Volumes).is_some()
     }
+}
+
+/// A page of rows of these columns. Whoever asks has made sure that the scope sees the marker.
+pub(super) async fn page<T>(
+    conn: &mut AnyConnection,
+    table: Table,
+    columns: &str,
+    scope: &Scope,
+    listing: &Listing,
+    decode: fn(&AnyRow) -> Result<T, StoreError>,
+) -> Result<Page<T>, StoreError> {
+    let mut statement = Statement::new(table, scope, listing);
+    let count = if listing.with_count {
+        let row = statement
+            .query(statement.count_sql())
+            .fetch_one(&mut *conn)
+            .await
+            .map_err(failed("count the rows of a list"))?;
+        Some(Columns(&row).count("n")?)
+    } else {
+        None
+    };
+    if let Some(marker) = &listing.marker {
+        statement.after(marker);
+    }
+    let rows = statement
+        .query(statement.page_sql(columns, listing.limit, listing.offset))
+        .fetch_all(conn)
+        .await
+        .map_err(failed("list rows"))?;
+    let rows = rows.iter().map(decode).collect::<Result<_, _>>()?;
+    Ok(Page { rows, count })
 }
 
 enum Bound {
@@ -164,7 +206,7 @@ enum Bound {
 }
 
 /// A statement under construction, with the values for its `$n`.
-pub(super) struct Statement {
+struct Statement {
     table: &'static str,
     wheres: Vec<String>,
     bound: Vec<Bound>,
@@ -173,11 +215,12 @@ pub(super) struct Statement {
 
 impl Statement {
     /// Everything of the table that the scope sees and the filters let through.
-    pub(super) fn new(table: Table, scope: &Scope, listing: &Listing) -> Self {
+    fn new(table: Table, scope: &Scope, listing: &Listing) -> Self {
         let mut statement = Self {
             table: match table {
                 Table::Backups => "backups",
                 Table::Volumes => "volumes",
+                Table::Snapshots => "snapshots",
             },
             wheres: vec!["t.deleted_at IS NULL".to_owned()],
             bound: Vec::new(),
@@ -238,7 +281,7 @@ impl Statement {
     }
 
     /// The text that counts all that match.
-    pub(super) fn count_sql(&self) -> String {
+    fn count_sql(&self) -> String {
         format!(
             "SELECT COUNT(*) AS n FROM {} t WHERE {}",
             self.table,
@@ -248,7 +291,7 @@ impl Statement {
 
     /// Leaves out everything up to and with the marker: later in the order means that the first key
     /// that differs is beyond the marker's.
-    pub(super) fn after(&mut self, marker: &str) {
+    fn after(&mut self, marker: &str) {
         let place = self.bind(Bound::Text(marker.to_owned()));
         let table = self.table;
         let of_marker = |key: &str| {
@@ -272,7 +315,7 @@ impl Statement {
     }
 
     /// The text that selects a page of these columns.
-    pub(super) fn page_sql(&self, columns: &str, limit: Option<u64>, offset: u64) -> String {
+    fn page_sql(&self, columns: &str, limit: Option<u64>, offset: u64) -> String {
         let order: Vec<String> = self
             .order
             .iter()
@@ -293,7 +336,7 @@ impl Statement {
     }
 
     /// The statement with its values.
-    pub(super) fn query(&self, sql: String) -> Query<'_, Any, AnyArguments> {
+    fn query(&self, sql: String) -> Query<'_, Any, AnyArguments> {
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for bound in &self.bound {
             query = match bound {

@@ -22,6 +22,7 @@ mod import;
 mod jobs;
 mod leases;
 mod listing;
+mod metadata;
 mod outbox;
 mod parked;
 mod quotas;
@@ -29,6 +30,8 @@ mod restore;
 mod row;
 mod settle;
 mod sheets;
+mod snapshot_requests;
+mod snapshots;
 mod volume_requests;
 mod volumes;
 mod workers;
@@ -54,8 +57,11 @@ pub use held::HeldJob;
 pub use import::{ImportedData, ImportedRecord};
 pub use jobs::{Details, JobRow};
 pub use listing::{Column, Direction, Listing, Page, SortKey};
+pub use metadata::MetadataChange;
 pub use parked::{ParkedMessage, RedriveError};
 pub use restore::{RestoreRequest, RestoreStarted};
+pub use snapshots::{NewSnapshot, SnapshotChanges, SnapshotRow};
+pub use volume_requests::Deleting;
 pub use volumes::{Attachment, NewVolume, VolumeChanges, VolumeRow};
 pub use workers::WorkerRow;
 
@@ -85,6 +91,16 @@ pub enum Scope {
     Project(ProjectId),
     /// Everybody's: for administrators.
     All,
+}
+
+impl Scope {
+    /// Whether a project's rows are seen.
+    fn sees(&self, owner: &ProjectId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Project(project) => project == owner,
+        }
+    }
 }
 
 /// What was not found.
@@ -118,6 +134,16 @@ pub enum RequestError {
         what: Resource,
         /// As it was asked for.
         id: String,
+    },
+    /// It has no such key in its metadata.
+    #[error("{what} {id} has no metadata with key {key}.")]
+    NoMetadata {
+        /// The kind of thing.
+        what: Resource,
+        /// Its id.
+        id: String,
+        /// The key, as it was asked for.
+        key: String,
     },
     /// A rule forbids it.
     #[error("refuse the request")]

@@ -1,7 +1,7 @@
 //! The outbox: messages that became true together with the rows they speak of.
 
 use common::broker::topology;
-use common::domain::{JobId, JobKind, QueueKey, Token, VolumeStatus};
+use common::domain::{JobId, JobKind, QueueKey, SnapshotStatus, Token, VolumeStatus};
 use common::messages::events::{CloudEvent, StatusData};
 use common::messages::jobs::{JobMessage, SCHEMA};
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::backups::BackupRow;
 use super::row::{Columns, json_text, micros};
+use super::snapshots::SnapshotRow;
 use super::volumes::VolumeRow;
 use super::{Store, StoreError, Tx, failed};
 
@@ -181,6 +182,7 @@ impl Tx {
             project_id: backup.project_id.clone(),
             backup_id: Some(backup.id),
             volume_id: Some(backup.volume_id),
+            snapshot_id: None,
             job_id: job,
             request_id: request_id.map(ToOwned::to_owned),
             status: backup.status.to_string(),
@@ -208,6 +210,7 @@ impl Tx {
             project_id: volume.project_id.clone(),
             backup_id: None,
             volume_id: Some(volume.id),
+            snapshot_id: None,
             job_id: job,
             request_id: None,
             status: status.to_string(),
@@ -222,6 +225,41 @@ impl Tx {
         );
         let zone = volume.availability_zone.clone();
         self.announce(JobKind::Volume, &zone, &event, None).await
+    }
+
+    /// Says that a snapshot has come into a status, in the zone of its volume.
+    pub(crate) async fn announce_snapshot(
+        &mut self,
+        snapshot: &SnapshotRow,
+        status: SnapshotStatus,
+        job: Option<JobId>,
+        fail_reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let Some(volume) = self.volume_or_tombstone(snapshot.volume_id).await? else {
+            return Err(StoreError::Missing(format!(
+                "the volume of snapshot {}",
+                snapshot.id
+            )));
+        };
+        let data = StatusData {
+            project_id: snapshot.project_id.clone(),
+            backup_id: None,
+            volume_id: Some(snapshot.volume_id),
+            snapshot_id: Some(snapshot.id),
+            job_id: job,
+            request_id: None,
+            status: status.to_string(),
+            fail_reason: fail_reason.map(ToOwned::to_owned),
+        };
+        let event = CloudEvent::new(
+            SOURCE,
+            format!("snapshot.{status}.v1"),
+            snapshot.id.to_string(),
+            self.now,
+            data,
+        );
+        self.announce(JobKind::Volume, &volume.availability_zone, &event, None)
+            .await
     }
 
     async fn announce<T: Serialize>(

@@ -37,6 +37,7 @@ async fn quota_use(
         count: defaults.volumes,
         gigabytes: defaults.gigabytes,
     };
+    let mut snapshots_limit = defaults.snapshots;
     let own = sqlx::query("SELECT resource, hard_limit FROM quotas WHERE project_id = $1")
         .bind(project.to_string())
         .fetch_all(&mut *conn)
@@ -49,6 +50,7 @@ async fn quota_use(
             "backups" => backups_limit.count = limit,
             "backup_gigabytes" => backups_limit.gigabytes = limit,
             "volumes" => volumes_limit.count = limit,
+            "snapshots" => snapshots_limit = limit,
             "gigabytes" => volumes_limit.gigabytes = limit,
             _ => {}
         }
@@ -60,18 +62,28 @@ async fn quota_use(
         project,
     )
     .await?;
-    let volumes = usage(
+    let mut volumes = usage(
         conn,
         "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(size_gib), 0) AS BIGINT) AS gigabytes \
          FROM volumes WHERE project_id = $1 AND deleted_at IS NULL",
         project,
     )
     .await?;
+    let snapshots = usage(
+        conn,
+        "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(size_gib), 0) AS BIGINT) AS gigabytes \
+         FROM snapshots WHERE project_id = $1 AND deleted_at IS NULL",
+        project,
+    )
+    .await?;
+    volumes.gigabytes += snapshots.gigabytes;
     Ok(QuotaUse {
         backups,
         backups_limit,
         volumes,
         volumes_limit,
+        snapshots: snapshots.count,
+        snapshots_limit,
     })
 }
 

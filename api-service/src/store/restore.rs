@@ -1,11 +1,10 @@
 //! Step 1 of *Restore*: into a volume that is there, or a new one.
 
-use common::domain::{
-    BackupId, BackupStatus, JobKind, QueueKey, VolumeId, VolumeSource, VolumeStatus,
-};
+use common::domain::{BackupId, BackupStatus, JobKind, QueueKey, VolumeId, VolumeStatus};
 
 use super::jobs::{Details, NewJob};
 use super::row::micros;
+use super::volume_requests::source_of;
 use super::volumes::{NewVolume, VolumeRow};
 use super::{Caller, RequestError, Scope, Store, StoreError, Tx, backups, failed, volumes};
 use crate::rules::{Refusal, may_add_volume, may_restore, may_restore_to};
@@ -80,6 +79,7 @@ impl Store {
                 },
                 backup_id: Some(id),
                 volume_id: Some(volume.id),
+                snapshot_id: None,
                 attempt: None,
                 details: Details::Restore {
                     volume_is_new: is_new,
@@ -121,8 +121,7 @@ impl Tx {
         name: Option<String>,
     ) -> Result<VolumeRow, RequestError> {
         let id = VolumeId::new();
-        let source = VolumeSource::new(format!("volume-{id}"))
-            .map_err(|bad| StoreError::Missing(bad.to_string()))?;
+        let source = source_of(id)?;
         let new = NewVolume {
             name: Some(name.unwrap_or_else(|| format!("restore_backup_{}", backup.id))),
             description: Some(NEW_VOLUME_DESCRIPTION.to_owned()),

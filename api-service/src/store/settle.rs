@@ -1,7 +1,9 @@
 //! The end of a job: every row it held moves from its working status to a settled one, once, in
 //! one transaction, with the events that say so and the clean-up that follows.
 
-use common::domain::{BackupId, BackupStatus, JobId, JobKind, VolumeId, VolumeStatus};
+use common::domain::{
+    BackupId, BackupStatus, JobId, JobKind, SnapshotStatus, VolumeId, VolumeStatus,
+};
 use common::messages::rpc::Outcome;
 use common::messages::sheet::{VolumeAction, WorkTotals};
 use jiff::{SignedDuration, Timestamp};
@@ -39,6 +41,7 @@ impl SettledLine {
             job.kind = %self.job.kind(),
             backup.id = text(self.job.backup_id.map(|id| id.to_string())),
             volume.id = text(self.job.volume_id.map(|id| id.to_string())),
+            snapshot.id = text(self.job.snapshot_id.map(|id| id.to_string())),
             request.id = self.job.request_id.as_deref().unwrap_or_default(),
             outcome = self.outcome,
             reason = self.reason.as_deref().unwrap_or_default(),
@@ -137,6 +140,9 @@ impl Tx {
         }
         if let Some(volume) = job.volume_id {
             self.give_volume_back(job, volume).await?;
+        }
+        if let Some(snapshot) = job.snapshot_id {
+            self.give_snapshot_back(job, snapshot).await?;
         }
         self.queue_cleans(id).await?;
         self.tell_of_backup(job, id).await
@@ -264,14 +270,36 @@ impl Tx {
         job: &JobRow,
         outcome: &Outcome,
     ) -> Result<(), StoreError> {
+        let Details::Volume { action } = job.details else {
+            return Err(StoreError::Missing(format!("the action of job {}", job.id)));
+        };
+        let reason = match outcome {
+            Outcome::VolumeDone { .. } => None,
+            _ => Some(word_of(outcome).1.unwrap_or(CANCELLED)),
+        };
+        let deletes = match action {
+            VolumeAction::CreateSnapshot => {
+                let snapshot = held(job.snapshot_id, job)?;
+                return self.snapshot_is_made(job, snapshot, reason).await;
+            }
+            VolumeAction::DeleteSnapshot => {
+                let snapshot = held(job.snapshot_id, job)?;
+                return self.snapshot_is_removed(job, snapshot, reason).await;
+            }
+            VolumeAction::Delete => true,
+            VolumeAction::Create | VolumeAction::Manage => false,
+        };
         let id = held(job.volume_id, job)?;
         let Some(row) = self.volume_or_tombstone(id).await? else {
             return Ok(());
         };
-        let deletes = job.details
-            == Details::Volume {
-                action: VolumeAction::Delete,
-            };
+        // Those that went with their volume.
+        for snapshot in self
+            .snapshots_of_job(job.id, SnapshotStatus::Deleting)
+            .await?
+        {
+            self.snapshot_is_removed(job, snapshot.id, reason).await?;
+        }
         if let Outcome::VolumeDone { source, size_gib } = outcome {
             if deletes {
                 return self.bury_volume(id).await;
@@ -292,7 +320,6 @@ impl Tx {
             (VolumeStatus::Creating, VolumeStatus::Error)
         };
         if self.settle_volume(id, from, job.id, to).await? {
-            let reason = word_of(outcome).1;
             self.announce_volume(&row, to, Some(job.id), reason).await?;
         }
         Ok(())

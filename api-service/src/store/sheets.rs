@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use common::domain::{BackupStatus, JobKind};
+use common::domain::{BackupStatus, JobKind, SnapshotId, SnapshotStatus};
 use common::messages::sheet::{
-    BackupRecord, BackupSheet, CleanScope, CleanSheet, DeleteSheet, RestoreSheet, Sheet, VolumeRef,
-    VolumeSheet,
+    BackupRecord, BackupSheet, CleanScope, CleanSheet, DeleteSheet, RestoreSheet, Sheet,
+    VolumeAction, VolumeRef, VolumeSheet,
 };
 use serde_json::{Value, json};
 
 use super::attempts::AttemptState;
 use super::backups::{BackupRow, stored_backup};
 use super::jobs::{Details, JobRow};
+use super::snapshots::SnapshotRow;
 use super::volumes::VolumeRow;
 use super::{StoreError, Tx};
 
@@ -39,9 +40,26 @@ impl Tx {
         self.volume_or_tombstone(id).await?.ok_or_else(missing)
     }
 
+    async fn snapshot_of(&mut self, job: &JobRow) -> Result<Option<SnapshotRow>, StoreError> {
+        let Some(id) = job.snapshot_id else {
+            return Ok(None);
+        };
+        match self.snapshot_or_tombstone(id).await? {
+            Some((row, _)) => Ok(Some(row)),
+            None => Err(StoreError::Missing(format!(
+                "the snapshot of job {}",
+                job.id
+            ))),
+        }
+    }
+
     async fn backup_sheet(&mut self, job: &JobRow) -> Result<BackupSheet, StoreError> {
         let backup = self.backup_of(job).await?;
-        let volume = self.volume_of(job).await?;
+        let volume = self
+            .volume_or_tombstone(backup.volume_id)
+            .await?
+            .ok_or_else(|| StoreError::Missing(format!("the volume of backup {}", backup.id)))?;
+        let snapshot = self.snapshot_of(job).await?;
         let number = job
             .attempt
             .ok_or_else(|| StoreError::Missing(format!("the attempt of job {}", job.id)))?;
@@ -56,12 +74,13 @@ impl Tx {
             }
             None => None,
         };
-        let in_use = matches!(
-            job.details,
-            Details::Backup {
-                previous_status: common::domain::VolumeStatus::InUse
-            }
-        );
+        let in_use = snapshot.is_none()
+            && matches!(
+                job.details,
+                Details::Backup {
+                    previous_status: common::domain::VolumeStatus::InUse
+                }
+            );
         Ok(BackupSheet {
             backup_id: backup.id,
             volume: VolumeRef {
@@ -69,6 +88,7 @@ impl Tx {
                 size_gib: backup.size_gib,
                 ..volume.as_ref()
             },
+            source_snapshot: snapshot.as_ref().map(|row| row.as_ref(&volume)),
             in_use,
             names: attempt.names,
             options: attempt.options,
@@ -84,8 +104,8 @@ impl Tx {
                 project_id: backup.project_id,
                 user_id: backup.user_id,
                 size_gib: backup.size_gib,
-                data_timestamp: None,
-                snapshot_id: backup.snapshot_id,
+                data_timestamp: snapshot.map(|row| row.created_at),
+                snapshot_id: backup.snapshot_id.map(SnapshotId::as_uuid),
                 availability_zone: backup.availability_zone,
                 metadata: backup.metadata,
             },
@@ -134,9 +154,28 @@ impl Tx {
         let Details::Volume { action } = job.details else {
             return Err(StoreError::Missing(format!("the action of job {}", job.id)));
         };
+        let snapshots = match action {
+            VolumeAction::Delete => {
+                let deleting = SnapshotStatus::Deleting;
+                self.snapshots_of_job(job.id, deleting).await?
+            }
+            VolumeAction::Create
+            | VolumeAction::Manage
+            | VolumeAction::CreateSnapshot
+            | VolumeAction::DeleteSnapshot => self.snapshot_of(job).await?.into_iter().collect(),
+        };
+        let mut refs = Vec::new();
+        for snapshot in &snapshots {
+            refs.push(snapshot.as_ref(&self.volume_of_snapshot(snapshot).await?));
+        }
+        let volume = match (job.volume_id, refs.first()) {
+            (None, Some(snapshot)) => snapshot.volume.clone(),
+            _ => self.volume_of(job).await?.as_ref(),
+        };
         Ok(VolumeSheet {
-            volume: self.volume_of(job).await?.as_ref(),
+            volume,
             action,
+            snapshots: refs,
         })
     }
 

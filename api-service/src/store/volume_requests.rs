@@ -1,12 +1,26 @@
 //! What owners and administrators do with volumes.
 
-use common::domain::{JobKind, QueueKey, VolumeId, VolumeSource, VolumeStatus};
+use common::domain::{
+    JobKind, QueueKey, SnapshotId, SnapshotStatus, VolumeId, VolumeSource, VolumeStatus,
+};
 use common::messages::sheet::VolumeAction;
 
 use super::jobs::{Details, NewJob};
 use super::volumes::{Attachment, NewVolume, VolumeChanges, VolumeRow, find};
-use super::{Caller, RequestError, Scope, Store, StoreError};
-use crate::rules::{Refusal, may_add_volume, may_attach, may_delete_volume, may_detach};
+use super::{Caller, RequestError, Scope, Store, StoreError, Tx, snapshots};
+use crate::rules::{
+    Refusal, may_add_volume, may_attach, may_delete_snapshot, may_delete_volume, may_detach,
+    may_fill_from,
+};
+
+/// How a volume is to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deleting {
+    /// Its snapshots go with it.
+    pub cascade: bool,
+    /// Whatever its status; what a job works on, or a server has, stays.
+    pub force: bool,
+}
 
 impl Store {
     /// Makes a volume that reads as zeros. A worker does it; in a zone that was never seen it is in
@@ -20,9 +34,27 @@ impl Store {
         new: NewVolume,
     ) -> Result<VolumeRow, RequestError> {
         let id = VolumeId::new();
-        let source = VolumeSource::new(format!("volume-{id}"))
-            .map_err(|bad| StoreError::Missing(bad.to_string()))?;
-        self.begin_volume(caller, id, new, source, VolumeAction::Create)
+        let source = source_of(id)?;
+        self.begin_volume(caller, id, new, source, VolumeAction::Create, None)
+            .await
+    }
+
+    /// Makes a volume with the bytes of a snapshot, in its backend and zone; a size of 0 is that of the
+    /// snapshot.
+    ///
+    /// # Errors
+    /// When there is no such snapshot in the scope, a rule forbids it, or the quota has no room for it.
+    pub async fn create_volume_from(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        snapshot: SnapshotId,
+        new: NewVolume,
+    ) -> Result<VolumeRow, RequestError> {
+        let id = VolumeId::new();
+        let source = source_of(id)?;
+        let filled = Some((scope, snapshot));
+        self.begin_volume(caller, id, new, source, VolumeAction::Create, filled)
             .await
     }
 
@@ -36,7 +68,8 @@ impl Store {
         source: VolumeSource,
         new: NewVolume,
     ) -> Result<VolumeRow, RequestError> {
-        self.begin_volume(caller, VolumeId::new(), new, source, VolumeAction::Manage)
+        let (id, action) = (VolumeId::new(), VolumeAction::Manage);
+        self.begin_volume(caller, id, new, source, action, None)
             .await
     }
 
@@ -47,11 +80,17 @@ impl Store {
         new: NewVolume,
         source: VolumeSource,
         action: VolumeAction,
+        filled_from: Option<(&Scope, SnapshotId)>,
     ) -> Result<VolumeRow, RequestError> {
         let mut tx = self.write().await?;
+        let (new, snapshot_id) = match filled_from {
+            Some((scope, id)) => (tx.filled_from(scope, id, new).await?, Some(id)),
+            None => (new, None),
+        };
         let quota = tx.quota_use(&caller.project_id).await?;
         may_add_volume(quota.volumes, quota.volumes_limit, new.size_gib)?;
         let mut row = tx.new_volume_row(caller, id, new, source)?;
+        row.snapshot_id = snapshot_id;
         let seen = tx.zone_was_seen(&row.availability_zone).await?;
         row.status = if seen {
             VolumeStatus::Creating
@@ -69,6 +108,7 @@ impl Store {
                     },
                     backup_id: None,
                     volume_id: Some(row.id),
+                    snapshot_id,
                     attempt: None,
                     details: Details::Volume { action },
                     caller,
@@ -86,23 +126,35 @@ impl Store {
     /// Removes a volume.
     ///
     /// # Errors
-    /// When it is attached, or something works on it.
+    /// When it is attached, something works on it, or it has snapshots that do not go with it.
     pub async fn delete_volume(
         &self,
         caller: &Caller,
         scope: &Scope,
         id: VolumeId,
+        how: Deleting,
     ) -> Result<(), RequestError> {
         let mut tx = self.write().await?;
         let row = find(tx.conn(), scope, id).await?;
-        may_delete_volume(row.status, !row.attachments.is_empty())?;
+        may_delete_volume(row.status, !row.attachments.is_empty(), how.force)?;
+        let snapshots = tx.snapshots_of(id).await?;
+        if !how.cascade && !snapshots.is_empty() {
+            return Err(Refusal::VolumeHasSnapshots.into());
+        }
+        for snapshot in &snapshots {
+            let free = may_delete_snapshot(snapshot.status, how.force).is_ok()
+                && tx.unsettled_job_of_snapshot(snapshot.id).await?.is_none();
+            if !scope.sees(&snapshot.project_id) || !free {
+                return Err(Refusal::VolumeHasSnapshots.into());
+            }
+        }
         if tx.unsettled_job_of_volume(id).await?.is_some() {
             return Err(Refusal::Busy.into());
         }
         // What could not be taken over never became ours: no worker told a size, and the data,
         // if there is any, stays where it is.
         let never_ours = row.size_gib == 0;
-        if never_ours || tx.volume_was_never_made(id).await? {
+        if snapshots.is_empty() && (never_ours || tx.volume_was_never_made(id).await?) {
             tx.bury_volume(id).await?;
         } else {
             let job = tx
@@ -114,6 +166,7 @@ impl Store {
                     },
                     backup_id: None,
                     volume_id: Some(id),
+                    snapshot_id: None,
                     attempt: None,
                     details: Details::Volume {
                         action: VolumeAction::Delete,
@@ -126,6 +179,12 @@ impl Store {
                 .await?;
             tx.announce_volume(&row, VolumeStatus::Deleting, Some(job), None)
                 .await?;
+            for snapshot in &snapshots {
+                let status = SnapshotStatus::Deleting;
+                tx.set_snapshot(snapshot.id, status, Some(job)).await?;
+                tx.announce_snapshot(snapshot, status, Some(job), None)
+                    .await?;
+            }
         }
         tx.commit().await?;
         Ok(())
@@ -214,5 +273,37 @@ impl Store {
         tx.describe_volume(&row).await?;
         tx.commit().await?;
         Ok(row)
+    }
+}
+
+/// Where the data of a volume that is made here lies.
+pub(super) fn source_of(id: VolumeId) -> Result<VolumeSource, StoreError> {
+    VolumeSource::new(format!("volume-{id}")).map_err(|bad| StoreError::Missing(bad.to_string()))
+}
+
+impl Tx {
+    /// What a volume is to be like that gets the bytes of a snapshot: where that is, and large enough.
+    async fn filled_from(
+        &mut self,
+        scope: &Scope,
+        id: SnapshotId,
+        new: NewVolume,
+    ) -> Result<NewVolume, RequestError> {
+        let snapshot = snapshots::find(self.conn(), scope, id).await?;
+        let size_gib = match new.size_gib {
+            0 => snapshot.size_gib,
+            asked => asked,
+        };
+        may_fill_from(snapshot.status, snapshot.size_gib, size_gib)?;
+        if self.unsettled_job_of_snapshot(id).await?.is_some() {
+            return Err(Refusal::Busy.into());
+        }
+        let volume = self.volume_of_snapshot(&snapshot).await?;
+        Ok(NewVolume {
+            size_gib,
+            backend: Some(volume.backend),
+            availability_zone: Some(volume.availability_zone.to_string()),
+            ..new
+        })
     }
 }

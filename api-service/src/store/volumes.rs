@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use common::domain::{JobId, ProjectId, Token, UserId, VolumeId, VolumeSource, VolumeStatus};
+use common::domain::{
+    JobId, ProjectId, SnapshotId, Token, UserId, VolumeId, VolumeSource, VolumeStatus,
+};
 use common::messages::sheet::VolumeRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use sqlx::AnyConnection;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
-use super::listing::{Listing, Page, Statement, Table};
+use super::listing::{self, Listing, Page, Table};
 use super::row::{Columns, json_text, micros};
 use super::{Caller, RequestError, Resource, Scope, Store, StoreError, Tx, failed};
 use crate::rules::Refusal;
@@ -36,6 +38,8 @@ pub struct VolumeRow {
     pub metadata: BTreeMap<String, String>,
     pub attachments: Vec<Attachment>,
     pub bootable: bool,
+    /// The snapshot it was filled from.
+    pub snapshot_id: Option<SnapshotId>,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
 }
@@ -90,7 +94,7 @@ pub struct VolumeChanges {
 
 const COLUMNS: &str = "t.id, t.project_id, t.user_id, t.status, t.previous_status, t.size_gib, \
     t.backend, t.source, t.availability_zone, t.name, t.description, t.metadata, t.attachments, \
-    t.bootable, t.created_at, t.updated_at";
+    t.bootable, t.snapshot_id, t.created_at, t.updated_at";
 
 fn decode(row: &AnyRow) -> Result<VolumeRow, StoreError> {
     let row = Columns(row);
@@ -109,6 +113,7 @@ fn decode(row: &AnyRow) -> Result<VolumeRow, StoreError> {
         metadata: row.json("metadata")?,
         attachments: row.json("attachments")?,
         bootable: row.flag("bootable")?,
+        snapshot_id: row.opt_word("snapshot_id")?,
         created_at: row.time("created_at")?,
         updated_at: row.opt_time("updated_at")?,
     })
@@ -129,10 +134,7 @@ pub(super) async fn find(
         .as_ref()
         .map(decode)
         .transpose()?
-        .filter(|row| match scope {
-            Scope::All => true,
-            Scope::Project(project) => row.project_id == *project,
-        })
+        .filter(|row| scope.sees(&row.project_id))
         .ok_or_else(|| not_found(id))
 }
 
@@ -162,29 +164,11 @@ impl Store {
         listing: &Listing,
     ) -> Result<Page<VolumeRow>, RequestError> {
         let mut conn = self.read().await?;
-        let mut statement = Statement::new(Table::Volumes, scope, listing);
-        let count = if listing.with_count {
-            let row = statement
-                .query(statement.count_sql())
-                .fetch_one(&mut *conn)
-                .await
-                .map_err(failed("count volumes"))?;
-            Some(Columns(&row).count("n")?)
-        } else {
-            None
-        };
         if let Some(marker) = &listing.marker {
             let id = marker.parse().map_err(|_| not_found(marker))?;
             find(&mut conn, scope, id).await?;
-            statement.after(marker);
         }
-        let rows = statement
-            .query(statement.page_sql(COLUMNS, listing.limit, listing.offset))
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(failed("list volumes"))?;
-        let rows = rows.iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Page { rows, count })
+        Ok(listing::page(&mut conn, Table::Volumes, COLUMNS, scope, listing, decode).await?)
     }
 }
 
@@ -243,6 +227,7 @@ impl Tx {
             metadata: new.metadata,
             attachments: Vec::new(),
             bootable: new.bootable,
+            snapshot_id: None,
             created_at: self.now,
             updated_at: None,
         })
@@ -251,8 +236,9 @@ impl Tx {
     pub(super) async fn add_volume(&mut self, row: &VolumeRow) -> Result<(), RequestError> {
         let added = sqlx::query(
             "INSERT INTO volumes (id, project_id, user_id, status, size_gib, backend, source, \
-             availability_zone, name, description, metadata, attachments, bootable, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             availability_zone, name, description, metadata, attachments, bootable, snapshot_id, \
+             created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         )
         .bind(row.id.to_string())
         .bind(row.project_id.to_string())
@@ -267,6 +253,7 @@ impl Tx {
         .bind(json_text(&row.metadata))
         .bind(json_text(&row.attachments))
         .bind(i64::from(row.bootable))
+        .bind(row.snapshot_id.map(|id| id.to_string()))
         .bind(micros(row.created_at))
         .execute(self.conn())
         .await

@@ -142,23 +142,26 @@ fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
 
 /// Step 4: the volume stands still, and the state owner knows which view of it this is.
 fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Frozen), Detour> {
-    let Some(snapshot) = &sheet.names.snapshot else {
-        let sentence = "The attempt has no name for its snapshot.";
-        return Err(Detour::End(FailCause::Lasting, sentence.to_owned()));
-    };
     let driver = job.driver(&sheet.volume.backend)?;
-    let source: Arc<dyn FrozenVolume> = match &sheet.frozen {
-        None => common::durable!(
-            "backup.snapshot",
-            driver.freeze(&sheet.volume, snapshot, job.generation, sheet.in_use)
-        )?,
-        Some(first) => driver
-            .reopen(&sheet.volume, snapshot, &first.identity)?
-            .ok_or_else(|| {
-                Detour::Restart("what was frozen first is not there any more".to_owned())
-            })?,
-    }
-    .into();
+    let source: Arc<dyn FrozenVolume> =
+        match (&sheet.source_snapshot, &sheet.names.snapshot, &sheet.frozen) {
+            // The owner's: it stands still already, and stays.
+            (Some(kept), ..) => driver.open_snapshot(kept)?,
+            (None, None, _) => {
+                let sentence = "The attempt has no name for its snapshot.";
+                return Err(Detour::End(FailCause::Lasting, sentence.to_owned()));
+            }
+            (None, Some(temporary), None) => common::durable!(
+                "backup.snapshot",
+                driver.freeze(&sheet.volume, temporary, job.generation, sheet.in_use)
+            )?,
+            (None, Some(temporary), Some(first)) => driver
+                .reopen(&sheet.volume, temporary, &first.identity)?
+                .ok_or_else(|| {
+                    Detour::Restart("what was frozen first is not there any more".to_owned())
+                })?,
+        }
+        .into();
     let seen = Frozen {
         identity: source.identity().to_owned(),
         taken_at: job.env.clock.now(),

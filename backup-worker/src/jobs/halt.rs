@@ -131,6 +131,9 @@ fn of_volume(error: &VolumeError) -> String {
         VolumeError::NoSuchVolume { .. } => {
             "The volume's data does not exist on its backend.".to_owned()
         }
+        VolumeError::NoSuchSnapshot { .. } => {
+            "The snapshot's data does not exist on its backend.".to_owned()
+        }
         VolumeError::SourceChanged { doing } => {
             format!("The source changed while being {doing}.")
         }

@@ -116,12 +116,15 @@ fn follow(job: &Job, sheet: Sheet) -> Result<Done, Suspended> {
         return create_backup::run(job, *sheet);
     }
     if let Some(reason) = &job.give_up {
+        if let Sheet::Volume(sheet) = &sheet {
+            volume::undo(job, sheet);
+        }
         return Ok(Done::failed(reason.clone()));
     }
     let end = match sheet {
         Sheet::Restore(sheet) => restore_backup::run(job, &sheet),
         Sheet::Delete(sheet) => delete_backup::run(job, &sheet),
-        Sheet::Volume(sheet) => volume::run(job, sheet),
+        Sheet::Volume(sheet) => volume::run(job, &sheet),
         Sheet::Clean(sheet) => clean::run(job, &sheet),
         Sheet::Backup(_) => unreachable!("handled above"),
     };

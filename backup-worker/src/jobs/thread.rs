@@ -87,7 +87,7 @@ mod tests {
 
     use common::domain::{ClaimId, JobId, VolumeId, VolumeSource};
     use common::messages::rpc::Fence;
-    use common::messages::sheet::{VolumeAction, VolumeRef, VolumeSheet};
+    use common::messages::sheet::{SnapshotRef, VolumeAction, VolumeRef, VolumeSheet};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -103,6 +103,9 @@ mod tests {
 
     impl VolumeDriver for Panics {
         fn create(&self, _: &VolumeRef) -> Result<(), VolumeError> {
+            panic!("a bug")
+        }
+        fn create_from(&self, _: &VolumeRef, _: &SnapshotRef, _: u64) -> Result<(), VolumeError> {
             panic!("a bug")
         }
         fn inspect(&self, _: &VolumeRef) -> Result<u64, VolumeError> {
@@ -129,6 +132,15 @@ mod tests {
             panic!("a bug")
         }
         fn remove_snapshot(&self, _: &VolumeRef, _: &str) -> Result<(), VolumeError> {
+            panic!("a bug")
+        }
+        fn create_snapshot(&self, _: &SnapshotRef, _: u64) -> Result<(), VolumeError> {
+            panic!("a bug")
+        }
+        fn open_snapshot(&self, _: &SnapshotRef) -> Result<Box<dyn FrozenVolume>, VolumeError> {
+            panic!("a bug")
+        }
+        fn delete_snapshot(&self, _: &SnapshotRef) -> Result<(), VolumeError> {
             panic!("a bug")
         }
         fn open_target(&self, _: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError> {
@@ -183,6 +195,7 @@ mod tests {
         let sheet = Sheet::Volume(VolumeSheet {
             volume,
             action: VolumeAction::Create,
+            snapshots: vec![],
         });
         let thread = std::thread::spawn(move || run_caught(&job, sheet));
         let end = thread.join().expect("the panic is caught");

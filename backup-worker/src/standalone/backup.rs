@@ -192,6 +192,7 @@ fn sheet(
     Ok(BackupSheet {
         backup_id,
         names: AttemptNames::new(1, container, volume.volume_id, backup_id, now),
+        source_snapshot: None,
         in_use: options.in_use,
         options: store_options(options, block_size)?,
         parent: parent.map(|parent| parent.stored),

@@ -3,6 +3,9 @@
 //! A driver freezes a volume, reads the frozen view, and opens a volume for a restore. Jobs and
 //! engine know only the traits here; each driver is a file. Calls block.
 //!
+//! Two kinds of snapshot: a *temporary* one is a backup's, which removes it; the other is its
+//! owner's, and goes only when its owner says so.
+//!
 //! **Invariants.** A driver never leaves its root and follows no symbolic link. Only names that
 //! begin `bk-` are ever removed by clean-up. A restore target is locked from before its first
 //! write until it is closed.
@@ -12,7 +15,7 @@ mod file;
 use std::fmt::Debug;
 use std::io;
 
-use common::messages::sheet::VolumeRef;
+use common::messages::sheet::{SnapshotRef, VolumeRef};
 
 pub use file::FileVolumes;
 
@@ -24,6 +27,12 @@ pub enum VolumeError {
     NoSuchVolume {
         /// Its source.
         volume: String,
+    },
+    /// The snapshot's data is not there.
+    #[error("snapshot `{snapshot}` does not exist on its backend")]
+    NoSuchSnapshot {
+        /// Its name.
+        snapshot: String,
     },
     /// The data changed while it was read or copied.
     #[error("source changed while being {doing}")]
@@ -65,7 +74,10 @@ impl VolumeError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoSuchVolume { .. } | Self::Refused { .. } | Self::SourceChanged { .. } => false,
+            Self::NoSuchVolume { .. }
+            | Self::NoSuchSnapshot { .. }
+            | Self::Refused { .. }
+            | Self::SourceChanged { .. } => false,
             Self::Held { .. } | Self::BackendAway(_) => true,
             Self::Io { source, .. } => !matches!(
                 source.kind(),
@@ -85,13 +97,26 @@ pub trait VolumeDriver: Debug + Send + Sync {
     /// When it cannot be made.
     fn create(&self, volume: &VolumeRef) -> Result<(), VolumeError>;
 
+    /// Makes a volume that begins with the bytes of a snapshot and reads as zeros behind them. One that
+    /// is there already is success: it is made under a name of this `generation` and published
+    /// without replacing, so that a stale execution never writes into it.
+    ///
+    /// # Errors
+    /// [`VolumeError::NoSuchSnapshot`], or when it cannot be made.
+    fn create_from(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &SnapshotRef,
+        generation: u64,
+    ) -> Result<(), VolumeError>;
+
     /// Looks at existing data that is to become a volume, and tells its bytes.
     ///
     /// # Errors
     /// When it is not there or is nothing a volume can be.
     fn inspect(&self, volume: &VolumeRef) -> Result<u64, VolumeError>;
 
-    /// Removes a volume. Gone already is success.
+    /// Removes a volume, and what any generation left of making it. Gone already is success.
     ///
     /// # Errors
     /// When the system refuses.
@@ -125,11 +150,30 @@ pub trait VolumeDriver: Debug + Send + Sync {
         identity: &str,
     ) -> Result<Option<Box<dyn FrozenVolume>>, VolumeError>;
 
-    /// Removes the snapshot `snapshot` and what any generation left of it. Gone already is success.
+    /// Removes the temporary snapshot `snapshot` and what any generation left of it. Gone already is success.
     ///
     /// # Errors
     /// [`VolumeError::Refused`] for a name that does not begin `bk-`.
     fn remove_snapshot(&self, volume: &VolumeRef, snapshot: &str) -> Result<(), VolumeError>;
+
+    /// Makes an owner's snapshot of its volume: always a thing of its own, never the volume read in place.
+    /// One that is there already is success; what smaller generations left of making it goes.
+    ///
+    /// # Errors
+    /// [`VolumeError::SourceChanged`] when a copy never came out steady.
+    fn create_snapshot(&self, snapshot: &SnapshotRef, generation: u64) -> Result<(), VolumeError>;
+
+    /// Opens an owner's snapshot.
+    ///
+    /// # Errors
+    /// [`VolumeError::NoSuchSnapshot`].
+    fn open_snapshot(&self, snapshot: &SnapshotRef) -> Result<Box<dyn FrozenVolume>, VolumeError>;
+
+    /// Removes an owner's snapshot and what any generation left of making it. Gone already is success.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn delete_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), VolumeError>;
 
     /// Opens a volume for a restore and takes its exclusive lock, which is kept until the writer is dropped.
     ///

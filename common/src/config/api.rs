@@ -71,7 +71,9 @@ pub struct Quota {
     pub backup_gigabytes: i64,
     /// Volumes.
     pub volumes: i64,
-    /// Sum of the sizes of volumes, in GiB.
+    /// Snapshots.
+    pub snapshots: i64,
+    /// Sum of the sizes of volumes and snapshots, in GiB.
     pub gigabytes: i64,
 }
 
@@ -81,6 +83,7 @@ impl Default for Quota {
             backups: 10,
             backup_gigabytes: 1000,
             volumes: 10,
+            snapshots: 10,
             gigabytes: 1000,
         }
     }

@@ -52,6 +52,10 @@ uuid_id! {
     VolumeId
 }
 uuid_id! {
+    /// One snapshot that an owner asked for.
+    SnapshotId
+}
+uuid_id! {
     /// One unit of work. A publisher's own id is its idempotency key.
     JobId
 }

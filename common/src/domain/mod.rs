@@ -9,15 +9,19 @@ mod id;
 mod job;
 mod names;
 mod size;
+mod snapshot;
 mod volume;
 
 pub use backup::BackupStatus;
 pub use clock::{Clock, SystemClock};
 pub use compression::{Compression, UnknownCompression};
-pub use id::{BackupId, ClaimId, Incarnation, JobId, ProjectId, UserId, VolumeId, WorkerName};
+pub use id::{
+    BackupId, ClaimId, Incarnation, JobId, ProjectId, SnapshotId, UserId, VolumeId, WorkerName,
+};
 pub use job::{BadToken, JobKind, JobState, QueueKey, Token};
-pub use names::{AttemptNames, BadName, ContainerName, ObjectPrefix, VolumeSource};
+pub use names::{AttemptNames, BadName, ContainerName, ObjectPrefix, SnapshotName, VolumeSource};
 pub use size::{ByteCount, GIB};
+pub use snapshot::SnapshotStatus;
 pub use volume::VolumeStatus;
 
 /// A status or kind that is written as text, but not one we know.

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BackupId, VolumeId};
+use super::{BackupId, SnapshotId, VolumeId};
 
 /// Longest container name and volume reference, as the API has it.
 const NAME_MAX: usize = 255;
@@ -132,7 +132,35 @@ checked_name! {
         if name.split('/').any(|component| component.starts_with("bk-") || component.starts_with(".emberkeep")) {
             return Err("names that begin with `bk-` or `.emberkeep` are reserved");
         }
+        // Also with what is staged under it: another owner's snapshot is nobody's volume.
+        if name.split('/').any(|component| is_snapshot(component.get(..SNAPSHOT_NAME_BYTES).unwrap_or_default())) {
+            return Err("names that begin with `snapshot-<uuid>` are reserved");
+        }
         Ok(())
+    }
+}
+
+checked_name! {
+    /// Name of an owner's snapshot on its volume backend, `snapshot-<uuid>`: for the `file` driver a
+    /// file beside its volume's. It never begins `bk-`, so no clean-up of a backup can remove it.
+    SnapshotName, |name| if is_snapshot(name) { Ok(()) } else { Err("it is not `snapshot-<uuid>`") }
+}
+
+/// What a snapshot's name begins with (Cinder: option `snapshot_name_template`).
+const SNAPSHOT: &str = "snapshot-";
+/// Bytes of a whole name: a UUID has 36.
+const SNAPSHOT_NAME_BYTES: usize = SNAPSHOT.len() + 36;
+
+fn is_snapshot(name: &str) -> bool {
+    let id = name.strip_prefix(SNAPSHOT);
+    id.is_some_and(|id| id.len() == 36 && id.parse::<uuid::Uuid>().is_ok())
+}
+
+impl SnapshotName {
+    /// The name of a snapshot.
+    #[must_use]
+    pub fn of(id: SnapshotId) -> Self {
+        Self(format!("{SNAPSHOT}{id}"))
     }
 }
 
@@ -184,7 +212,8 @@ pub struct AttemptNames {
     pub container: ContainerName,
     /// What they begin with.
     pub prefix: ObjectPrefix,
-    /// The temporary snapshot on the volume backend; `None` for an imported backup.
+    /// The temporary snapshot on the volume backend; `None` for an imported backup, and for one that
+    /// reads a snapshot of its owner.
     pub snapshot: Option<String>,
     /// The directory for parts and segments, inside the container; `None` for an imported backup.
     pub scratch: Option<String>,
@@ -207,6 +236,16 @@ impl AttemptNames {
             prefix: ObjectPrefix::for_attempt(volume, time, backup),
             snapshot: Some(format!("bk-{backup}-a{number}")),
             scratch: Some(format!(".emberkeep-{backup}-a{number}")),
+        }
+    }
+
+    /// The same for a backup that reads a snapshot of its owner: it makes none, and so it has none to
+    /// remove.
+    #[must_use]
+    pub fn without_snapshot(self) -> Self {
+        Self {
+            snapshot: None,
+            ..self
         }
     }
 }
@@ -244,6 +283,19 @@ mod tests {
         }
         assert!(ContainerName::new(".emberkeep-x").is_err());
         assert!(VolumeSource::new("bk-x").is_err());
+        let id = "2f863a48-cc5c-4d12-8a5c-6bb29d30f9a1";
+        for snapshot in [format!("snapshot-{id}"), format!("a/snapshot-{id}.g1")] {
+            assert!(VolumeSource::new(snapshot).is_err());
+        }
+        assert!(VolumeSource::new("snapshot-of-monday").is_ok());
+        assert!(SnapshotName::new(format!("snapshot-{id}")).is_ok());
+        for bad in [
+            format!("bk-{id}"),
+            format!("snapshot-{id}.g1"),
+            format!("../snapshot-{id}"),
+        ] {
+            assert!(SnapshotName::new(bad).is_err());
+        }
         assert!(ContainerName::new("my/own box").is_ok());
     }
 

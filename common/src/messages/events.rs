@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::sheet::WorkTotals;
 use crate::domain::{
-    BackupId, Incarnation, JobId, JobKind, ProjectId, Token, VolumeId, WorkerName,
+    BackupId, Incarnation, JobId, JobKind, ProjectId, SnapshotId, Token, VolumeId, WorkerName,
 };
 
 /// The envelope of every event.
@@ -24,7 +24,7 @@ pub struct CloudEvent<T> {
     /// What happened, for example `backup.available.v1`.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The thing it happened to: a backup's or volume's id, or a worker's name.
+    /// The thing it happened to: a backup's, volume's or snapshot's id, or a worker's name.
     pub subject: String,
     /// When.
     pub time: Timestamp,
@@ -57,7 +57,8 @@ impl<T> CloudEvent<T> {
     }
 }
 
-/// A backup or volume came into another status. Types `backup.<status>.v1` and `volume.<status>.v1`.
+/// A backup, volume or snapshot came into another status. Types `backup.<status>.v1`,
+/// `volume.<status>.v1` and `snapshot.<status>.v1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusData {
     /// The owner.
@@ -66,6 +67,9 @@ pub struct StatusData {
     pub backup_id: Option<BackupId>,
     /// The volume, if it is about one.
     pub volume_id: Option<VolumeId>,
+    /// The snapshot, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<SnapshotId>,
     /// The job that brought it there.
     pub job_id: Option<JobId>,
     /// The request that began the job.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     AttemptNames, BackupId, ByteCount, Compression, ContainerName, JobKind, ObjectPrefix,
-    ProjectId, Token, UserId, VolumeId, VolumeSource,
+    ProjectId, SnapshotName, Token, UserId, VolumeId, VolumeSource,
 };
 
 /// One sheet per kind of job.
@@ -20,7 +20,7 @@ pub enum Sheet {
     Restore(RestoreSheet),
     /// Remove a backup.
     Delete(DeleteSheet),
-    /// Make, take over or remove a volume.
+    /// Make, take over or remove a volume or a snapshot.
     Volume(VolumeSheet),
     /// Remove what an attempt left.
     Clean(CleanSheet),
@@ -51,6 +51,15 @@ pub struct VolumeRef {
     pub source: VolumeSource,
     /// Its size as the API has it. A taken-over file may be shorter than this many GiB.
     pub size_gib: u32,
+}
+
+/// A snapshot of an owner, as a driver needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRef {
+    /// Whose it is, and so where it lies.
+    pub volume: VolumeRef,
+    /// Its name there.
+    pub name: SnapshotName,
 }
 
 /// Where a stored backup is.
@@ -93,6 +102,9 @@ pub struct BackupSheet {
     pub backup_id: BackupId,
     /// What to read.
     pub volume: VolumeRef,
+    /// The owner's snapshot to read instead of the volume; it is not this job's to remove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_snapshot: Option<SnapshotRef>,
     /// Whether the volume is attached: then it is copied or snapshotted, never read in place.
     pub in_use: bool,
     /// Every name this attempt may use.
@@ -172,18 +184,26 @@ pub struct VolumeSheet {
     pub volume: VolumeRef,
     /// What to do with it.
     pub action: VolumeAction,
+    /// The snapshots it is about: the one to make, to remove or to fill the new volume from, or all
+    /// those that go with the volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotRef>,
 }
 
 /// What a `volume` job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VolumeAction {
-    /// Make it, reading as zeros.
+    /// Make it: reading as zeros, or as the snapshot that is named.
     Create,
     /// Take over what is already there, and tell its size.
     Manage,
-    /// Remove it. Gone already is success.
+    /// Remove it, its snapshots first. Gone already is success.
     Delete,
+    /// Make a snapshot of it. There already is success.
+    CreateSnapshot,
+    /// Remove a snapshot of it. Gone already is success.
+    DeleteSnapshot,
 }
 
 /// All for a `clean` job.

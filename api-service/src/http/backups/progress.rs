@@ -126,7 +126,9 @@ impl Follower {
         let (status, fail_reason) = match self.state.store.backup(&self.reach, self.id).await {
             Ok(backup) => (backup.status.as_str(), backup.fail_reason),
             Err(RequestError::NotFound { .. }) => ("deleted", None),
-            Err(RequestError::Refused(_) | RequestError::Store(_)) => return None,
+            Err(
+                RequestError::NoMetadata { .. } | RequestError::Refused(_) | RequestError::Store(_),
+            ) => return None,
         };
         let settled = json!({
             "backup_id": self.id.to_string(),

@@ -4,7 +4,6 @@
 mod limits;
 mod quota_sets;
 mod services;
-mod snapshots;
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::extract::microversion::Microversion;
 use super::extract::{Context, Query};
-use super::{backups, volumes};
+use super::{backups, snapshots, volumes};
 use crate::state::AppState;
 
 /// Its routes.
@@ -26,9 +25,6 @@ pub(super) fn routes() -> Router<AppState> {
         )
         .route("/v3/os-services", get(services::list))
         .route("/v3/os-availability-zone", get(services::zones))
-        .route("/v3/snapshots", get(snapshots::list))
-        .route("/v3/snapshots/detail", get(snapshots::list))
-        .route("/v3/snapshots/{snapshot_id}", get(snapshots::show))
         .route("/v3/resource_filters", get(resource_filters))
         .route("/v3/extensions", get(extensions))
 }
@@ -42,7 +38,7 @@ async fn resource_filters(context: Context, query: Query) -> Result<Json<Value>,
     let known = [
         ("volume", volumes::OPEN_FILTERS),
         ("backup", backups::OPEN_FILTERS),
-        ("snapshot", &["name", "status", "volume_id"]),
+        ("snapshot", snapshots::OPEN_FILTERS),
     ];
     let shown: Vec<Value> = known
         .into_iter()

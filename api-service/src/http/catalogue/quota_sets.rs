@@ -12,7 +12,13 @@ use crate::rules::QuotaUse;
 use crate::state::AppState;
 
 /// The limits that can be set, as the API spells them.
-const LIMITS: &[&str] = &["backups", "backup_gigabytes", "volumes", "gigabytes"];
+const LIMITS: &[&str] = &[
+    "backups",
+    "backup_gigabytes",
+    "volumes",
+    "gigabytes",
+    "snapshots",
+];
 
 /// A project's limits, and with `usage` what it has of each.
 pub(super) async fn show(
@@ -48,7 +54,7 @@ pub(super) async fn update(
 }
 
 fn parse(body: &Value) -> Result<Vec<(&'static str, i64)>, ApiError> {
-    let tolerated = ["tenant_id", "snapshots", "groups", "per_volume_gigabytes"];
+    let tolerated = ["tenant_id", "groups", "per_volume_gigabytes"];
     let allowed: Vec<&str> = LIMITS.iter().chain(&tolerated).copied().collect();
     let fields = Fields::of(body, "quota_set", &[], &allowed, &[])?;
     let mut limits = Vec::new();
@@ -83,8 +89,8 @@ fn shown(quota: &QuotaUse, with_usage: bool) -> Map<String, Value> {
             quota.volumes_limit.gigabytes,
             quota.volumes.gigabytes,
         ),
+        ("snapshots", quota.snapshots_limit, quota.snapshots),
         // Not limited here, and asked for by clients.
-        ("snapshots", -1, 0),
         ("per_volume_gigabytes", -1, 0),
         ("groups", -1, 0),
     ];

@@ -44,6 +44,14 @@ impl Microversion {
     pub(in crate::http) const WITH_COUNT: Self = Self(45);
     /// A volume can be created from a backup.
     pub(in crate::http) const VOLUME_FROM_BACKUP: Self = Self(47);
+    /// Snapshots tell their group.
+    pub(in crate::http) const GROUP_SNAPSHOTS: Self = Self(14);
+    /// Snapshots can be sorted by name.
+    pub(in crate::http) const SNAPSHOT_SORT_NAME: Self = Self(30);
+    /// Snapshots tell their user.
+    pub(in crate::http) const SNAPSHOT_USER: Self = Self(41);
+    /// An attached volume can be snapshotted without force.
+    pub(in crate::http) const SNAPSHOT_IN_USE: Self = Self(66);
     /// Volumes tell how they are shared.
     pub(in crate::http) const VOLUME_SHARED_TARGETS: Self = Self(48);
     /// Volume services tell whether their backend is up.

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Uri};
 
 pub(in crate::http) use json::JsonBody;
-pub(in crate::http) use path::{Key, parse_id};
+pub(in crate::http) use path::{Key, KeyPair, parse_id};
 pub(in crate::http) use query::Query;
 
 use super::error::ApiError;

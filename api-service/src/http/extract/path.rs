@@ -25,6 +25,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     }
 }
 
+/// The two variable segments of a route, as they came.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct KeyPair(pub(in crate::http) String, pub(in crate::http) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPair {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path: Result<Path<(String, String)>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        path.map(|Path((first, second))| Self(first, second))
+            .map_err(|_| ApiError::NoRoute)
+    }
+}
+
 /// An id in its one canonical spelling; any other text is the name of nothing.
 pub(in crate::http) fn parse_id<T>(what: Resource, text: &str) -> Result<T, ApiError>
 where

@@ -197,7 +197,8 @@ fn invalid_input(what: &str) -> ApiError {
     ApiError::Invalid(format!("Invalid input received: {what}"))
 }
 
-fn flag(name: &str, text: &str) -> Result<bool, ApiError> {
+/// A parameter that is a boolean, or a word for one.
+pub(super) fn flag(name: &str, text: &str) -> Result<bool, ApiError> {
     boolean_word(text)
         .ok_or_else(|| ApiError::Invalid(format!("{name} must be a boolean, got '{text}'.")))
 }

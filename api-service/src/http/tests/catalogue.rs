@@ -78,16 +78,3 @@ async fn clients_learn_what_lists_can_be_filtered_by() {
     let extensions = api.get("/v3/extensions").await.good(200);
     assert!(extensions["extensions"].as_array().is_some());
 }
-
-#[tokio::test]
-async fn snapshots_are_looked_up_and_not_there() {
-    let api = Api::new().await;
-    let none = json!({"snapshots": []});
-    assert_eq!(api.get("/v3/snapshots").await.good(200), none);
-    assert_eq!(api.get("/v3/snapshots/detail?name=s").await.good(200), none);
-    let answer = api.get("/v3/snapshots/osnap").await;
-    assert_eq!(
-        answer.fault(404, "itemNotFound"),
-        "Snapshot osnap could not be found."
-    );
-}

@@ -8,10 +8,12 @@ mod backup_errors;
 mod backups;
 mod catalogue;
 mod lists;
+mod metadata;
 mod records;
 mod replay;
 mod restores;
 mod routes;
+mod snapshots;
 mod trouble;
 mod volumes;
 
@@ -25,9 +27,11 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use common::broker::LinkState;
 use common::config::{Settings, VolumeBackend, VolumeBackendDriver};
-use common::domain::{BackupId, Incarnation, SystemClock, Token, VolumeId, VolumeSource};
+use common::domain::{
+    BackupId, ClaimId, Incarnation, SnapshotId, SystemClock, Token, VolumeId, VolumeSource,
+};
 use common::messages::events::WorkerData;
-use common::messages::rpc::Outcome;
+use common::messages::rpc::{Claim, Outcome};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -203,6 +207,47 @@ impl Api {
         };
         tx.settle(&job, &outcome, None).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// A snapshot that a worker has made.
+    async fn snapshot(&self, volume: &str, name: &str) -> String {
+        let body = json!({"snapshot": {"volume_id": volume, "name": name}});
+        let created = self.post("/v3/snapshots", body).await.good(202);
+        let id = text(&created["snapshot"]["id"]);
+        self.snapshot_job_ends(&id, None).await;
+        id
+    }
+
+    /// The worker's part of making or removing a snapshot, or why it could not.
+    async fn snapshot_job_ends(&self, id: &str, failure: Option<&str>) {
+        let snapshot: SnapshotId = id.parse().unwrap();
+        let mut tx = self.state.store.write().await.unwrap();
+        let job = tx.unsettled_job_of_snapshot(snapshot).await.unwrap();
+        let job = job.unwrap();
+        let claim = Claim {
+            job_id: job.id,
+            claim_id: ClaimId::new(),
+            worker: "worker-1".into(),
+            incarnation: Incarnation::new(),
+        };
+        assert!(tx.grant_job(job.id, &claim, false).await.unwrap());
+        let job = tx.job(job.id).await.unwrap().unwrap();
+        let outcome = match failure {
+            None => Outcome::VolumeDone {
+                source: VolumeSource::new("v").unwrap(),
+                size_gib: 1,
+            },
+            Some(reason) => Outcome::Failed {
+                reason: reason.to_owned(),
+            },
+        };
+        tx.settle(&job, &outcome, None).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn snapshot_status(&self, id: &str) -> String {
+        let shown = self.get(&format!("/v3/snapshots/{id}")).await.good(200);
+        text(&shown["snapshot"]["status"])
     }
 
     async fn reset_volume(&self, id: &str, status: &str) {

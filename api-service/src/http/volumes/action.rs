@@ -10,6 +10,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::{Context, JsonBody, Key};
 use crate::http::validate::{Fields, sole_member};
 use crate::state::AppState;
+use crate::store::Deleting;
 
 /// What can be asked for.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ enum Action {
     Detach,
     /// An administrator sets the status.
     ResetStatus(VolumeStatus),
+    /// An administrator deletes it whatever its status.
+    ForceDelete,
 }
 
 /// Does one action.
@@ -54,6 +57,19 @@ pub(super) async fn act(
             context.require_admin("volume_extension:volume_admin_actions:reset_status")?;
             store.reset_volume_status(&reach, id, status).await?;
         }
+        Action::ForceDelete => {
+            if !context.caller.is_admin {
+                store.volume(&reach, id).await?;
+            }
+            context.require_admin("volume_extension:volume_admin_actions:force_delete")?;
+            let how = Deleting {
+                force: true,
+                ..Deleting::default()
+            };
+            store
+                .delete_volume(&context.caller, &reach, id, how)
+                .await?;
+        }
     }
     Ok(StatusCode::ACCEPTED)
 }
@@ -64,6 +80,7 @@ fn parse(body: &Value) -> Result<Action, ApiError> {
         "os-attach" => attach(value),
         "os-detach" => detach(value),
         "os-reset_status" => reset_status(value),
+        "os-force_delete" => Ok(Action::ForceDelete),
         other => Err(ApiError::no_such_action(other)),
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use common::domain::BackupId;
+use common::domain::{BackupId, SnapshotId};
 use serde_json::Value;
 
 use super::view;
@@ -56,9 +56,11 @@ enum Request {
     Empty(NewVolume),
     /// A volume with the bytes of a backup; size 0 means the backup's.
     FromBackup(BackupId, NewVolume),
+    /// A volume with the bytes of a snapshot; size 0 means the snapshot's.
+    FromSnapshot(SnapshotId, NewVolume),
 }
 
-/// Records a volume that reads as zeros, and has a worker make it.
+/// Records a volume, and has a worker make it: of zeros, or of what a backup or a snapshot holds.
 pub(super) async fn create(
     State(state): State<AppState>,
     context: Context,
@@ -69,6 +71,13 @@ pub(super) async fn create(
     let row = match request {
         Request::Empty(new) => state.store.create_volume(&context.caller, new).await?,
         Request::FromBackup(id, new) => from_backup(&state, &context, id, new).await?,
+        Request::FromSnapshot(id, new) => {
+            observe::about_snapshot(id);
+            let (store, reach) = (&state.store, context.reach());
+            store
+                .create_volume_from(&context.caller, &reach, id, new)
+                .await?
+        }
     };
     observe::about_volume(row.id);
     let answer = view::body(&view::created(&context, &row));
@@ -146,7 +155,8 @@ fn parse(context: &Context, body: &Value) -> Result<Request, ApiError> {
     }
     for field in OTHER_SOURCES {
         if fields.raw(field).is_some_and(|value| !value.is_null()) {
-            let reason = "volumes of this service are made empty, or from a backup";
+            let reason =
+                "volumes of this service are made empty, from a snapshot, or from a backup";
             return Err(fields.refuse(field, reason).into());
         }
     }
@@ -155,17 +165,19 @@ fn parse(context: &Context, body: &Value) -> Result<Request, ApiError> {
         let reason = "it is known from version 3.47 on";
         return Err(fields.refuse("backup_id", reason).into());
     }
-    if size.is_none() && backup_id.is_none() {
+    let snapshot_id = fields.uuid("snapshot_id")?;
+    if snapshot_id.is_some() && backup_id.is_some() {
+        let reason = "a volume is made from a snapshot or from a backup";
+        return Err(fields.refuse("snapshot_id", reason).into());
+    }
+    if size.is_none() && backup_id.is_none() && snapshot_id.is_none() {
         let reason = "'size' is a required property";
         return Err(fields.refuse("volume", reason).into());
     }
     volume_types::check(&fields)?;
-    if let Some(id) = fields.uuid("snapshot_id")? {
-        let what = Resource::Snapshot.to_string();
-        return Err(ApiError::NotFound { what, id });
-    }
-    Ok(match backup_id {
-        None => Request::Empty(new),
-        Some(id) => Request::FromBackup(parse_id(Resource::Backup, &id)?, new),
+    Ok(match (backup_id, snapshot_id) {
+        (None, None) => Request::Empty(new),
+        (Some(id), _) => Request::FromBackup(parse_id(Resource::Backup, &id)?, new),
+        (None, Some(id)) => Request::FromSnapshot(parse_id(Resource::Snapshot, &id)?, new),
     })
 }

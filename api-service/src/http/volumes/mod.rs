@@ -8,8 +8,10 @@
 //! GET    /volumes/{id}                   show     200
 //! PUT    /volumes/{id}                   update   200
 //! DELETE /volumes/{id}                   delete   202
-//! POST   /volumes/{id}/action            action   202  os-attach, os-detach, os-reset_status
+//! POST   /volumes/{id}/action            action   202  os-attach, os-detach, os-reset_status, os-force_delete
 //! ```
+//!
+//! Its metadata has routes of its own: `http/metadata.rs`.
 
 mod action;
 mod create;

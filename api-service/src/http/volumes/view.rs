@@ -88,7 +88,7 @@ pub(super) fn created<'a>(context: &Context, row: &'a VolumeRow) -> Detail<'a> {
         updated_at: row.updated_at.map(api_time),
         description: row.description.as_deref(),
         volume_type: volume_types::NAME,
-        snapshot_id: None,
+        snapshot_id: row.snapshot_id.map(|id| id.to_string()),
         source_volid: None,
         metadata: &row.metadata,
         user_id: row.user_id.as_str(),

@@ -115,6 +115,9 @@ async fn note_stale(tx: &mut Tx, fence: &Fence) -> Result<(), StoreError> {
             tx.queue_clean(&attempt, now).await?;
         }
     }
+    if let (JobKind::Volume, Some(snapshot)) = (job.kind(), job.snapshot_id) {
+        tx.remove_stray_snapshot(snapshot, None).await?;
+    }
     Ok(())
 }
 

@@ -66,7 +66,7 @@ async fn decide(tx: &mut Tx, job: &JobRow, restart: &Restart) -> Result<Restarte
     // A new attempt may be made another way: what the configuration says now.
     let options = tx.settings().backup.store_options();
     let next = tx
-        .add_attempt(backup, record.volume_id, container, options, Some(&attempt))
+        .add_attempt(&record, container, options, Some(&attempt))
         .await?;
     tx.show_attempt(&next).await?;
     let next = next.names.number;

@@ -46,12 +46,12 @@ async fn the_checks_come_in_the_contracts_order() {
     let create = |new| world.store.create_backup(&world.caller, new);
     // Not there comes first, then the state, then quota, then the parent.
     let unknown = create(NewBackup {
-        snapshot_id: Some(uuid::Uuid::now_v7()),
+        snapshot_id: Some(SnapshotId::new()),
         ..world.new_backup(VolumeId::new())
     });
     assert!(is_missing(unknown.await, Resource::Volume));
     let unknown = create(NewBackup {
-        snapshot_id: Some(uuid::Uuid::now_v7()),
+        snapshot_id: Some(SnapshotId::new()),
         ..world.new_backup(volume.id)
     });
     assert!(is_missing(unknown.await, Resource::Snapshot));

@@ -6,12 +6,14 @@ mod endings;
 mod imports;
 mod restore;
 mod rows;
+mod snapshots;
 pub(crate) mod trouble;
 
 use std::collections::BTreeMap;
 
 use common::domain::{
-    BackupId, BackupStatus, ContainerName, JobKind, JobState, VolumeId, VolumeSource, VolumeStatus,
+    BackupId, BackupStatus, ContainerName, JobKind, JobState, SnapshotId, VolumeId, VolumeSource,
+    VolumeStatus,
 };
 use common::messages::rpc::{Commit, Committed, Fail, FailCause, Failed, Outcome, Renew, Renewed};
 use common::messages::sheet::Sheet;

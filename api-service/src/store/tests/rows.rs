@@ -24,7 +24,7 @@ async fn two_jobs_never_share_a_volume() {
         .unwrap();
     let again = store.create_backup(&world.caller, world.new_backup(volume.id));
     assert_eq!(refusal(again.await.unwrap_err()), Refusal::Busy);
-    let gone = store.delete_volume(&world.caller, &Scope::All, volume.id);
+    let gone = store.delete_volume(&world.caller, &Scope::All, volume.id, Deleting::default());
     assert_eq!(refusal(gone.await.unwrap_err()), Refusal::Busy);
     // The database itself holds the law.
     let job = world.job_of_volume(volume.id).await;
@@ -34,6 +34,7 @@ async fn two_jobs_never_share_a_volume() {
             queue: job.queue.clone(),
             backup_id: None,
             volume_id: Some(volume.id),
+            snapshot_id: None,
             attempt: None,
             details: job.details.clone(),
             caller: &world.caller,
@@ -111,7 +112,7 @@ async fn one_piece_of_data_has_one_record() {
     let row = world.reload_volume(first.id).await;
     assert_eq!((row.status, row.size_gib), (VolumeStatus::Available, 7));
     store
-        .delete_volume(&world.caller, &Scope::All, first.id)
+        .delete_volume(&world.caller, &Scope::All, first.id, Deleting::default())
         .await
         .unwrap();
     let (fence, _) = world.grant(world.job_of_volume(first.id).await.id).await;

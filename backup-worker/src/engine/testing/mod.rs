@@ -50,6 +50,7 @@ pub(super) fn sheet(
             source: VolumeSource::new("vol-1").unwrap(),
             size_gib: 1,
         },
+        source_snapshot: None,
         in_use: false,
         names: AttemptNames::new(
             1,

@@ -19,13 +19,13 @@ mod tests;
 use std::path::PathBuf;
 
 use common::domain::ByteCount;
-use common::messages::sheet::VolumeRef;
+use common::messages::sheet::{SnapshotRef, VolumeRef};
 use rustix::fs::OFlags;
 
 use super::{FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
 use opened::{FrozenFile, LockedFile};
 use place::Place;
-use snapshot::Made;
+use snapshot::{Made, Making};
 
 /// Driver for raw files below a root directory.
 #[derive(Debug, Clone)]
@@ -43,6 +43,11 @@ impl FileVolumes {
 
     fn place(&self, volume: &VolumeRef) -> Result<Place, VolumeError> {
         Place::find(&self.root, volume.source.as_str())
+    }
+
+    /// Where an owner's snapshot is, or may come to be.
+    fn place_of(&self, snapshot: &SnapshotRef) -> Result<Place, VolumeError> {
+        self.place(&snapshot.volume)?.beside(snapshot.name.as_str())
     }
 }
 
@@ -68,6 +73,30 @@ impl VolumeDriver for FileVolumes {
         place.sync_directory()
     }
 
+    fn create_from(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &SnapshotRef,
+        generation: u64,
+    ) -> Result<(), VolumeError> {
+        let place = self.place(volume)?;
+        let staged = place.beside(&snapshot::staged_volume(volume.volume_id))?;
+        if place.open(OFlags::RDONLY)?.is_none() {
+            let source = self.place_of(snapshot)?;
+            if source.open(OFlags::RDONLY)?.is_none() {
+                return Err(no_such(snapshot));
+            }
+            snapshot::make(&Making {
+                source: &source,
+                name: &place,
+                stage: &snapshot::stage(&staged, generation)?,
+                copy_if_need_be: true,
+                size_bytes_min: ByteCount::from_gib(volume.size_gib).0,
+            })?;
+        }
+        snapshot::remove_stages_before(&staged, generation)
+    }
+
     fn inspect(&self, volume: &VolumeRef) -> Result<u64, VolumeError> {
         let place = self.place(volume)?;
         let file = place.open_existing(OFlags::RDONLY)?;
@@ -83,7 +112,8 @@ impl VolumeDriver for FileVolumes {
             found => found?,
         };
         place.remove(false)?;
-        place.sync_directory()
+        // This makes the directory durable too.
+        snapshot::remove_all(&place.beside(&snapshot::staged_volume(volume.volume_id))?)
     }
 
     fn freeze(
@@ -98,15 +128,20 @@ impl VolumeDriver for FileVolumes {
         if let Some(frozen) = FrozenFile::snapshot(source.beside(snapshot)?)? {
             return Ok(Box::new(frozen));
         }
-        match snapshot::make(&source, &source.beside(snapshot)?, generation, in_use)? {
-            Made::Published => {
-                let name = source.beside(snapshot)?;
-                FrozenFile::snapshot(name)?
-                    .map(|frozen| Box::new(frozen) as Box<dyn FrozenVolume>)
-                    .ok_or_else(|| VolumeError::NoSuchVolume {
-                        volume: snapshot.to_owned(),
-                    })
-            }
+        let name = source.beside(snapshot)?;
+        let made = snapshot::make(&Making {
+            source: &source,
+            name: &name,
+            stage: &snapshot::stage(&name, generation)?,
+            copy_if_need_be: in_use,
+            size_bytes_min: 0,
+        })?;
+        match made {
+            Made::Published => FrozenFile::snapshot(name)?
+                .map(|frozen| Box::new(frozen) as Box<dyn FrozenVolume>)
+                .ok_or_else(|| VolumeError::NoSuchSnapshot {
+                    snapshot: snapshot.to_owned(),
+                }),
             Made::Unsupported => Ok(Box::new(FrozenFile::in_place(source)?)),
         }
     }
@@ -139,7 +174,42 @@ impl VolumeDriver for FileVolumes {
         }
     }
 
+    fn create_snapshot(&self, snapshot: &SnapshotRef, generation: u64) -> Result<(), VolumeError> {
+        let source = self.place(&snapshot.volume)?;
+        let name = self.place_of(snapshot)?;
+        if name.open(OFlags::RDONLY)?.is_none() {
+            snapshot::make(&Making {
+                source: &source,
+                name: &name,
+                stage: &snapshot::stage(&name, generation)?,
+                copy_if_need_be: true,
+                size_bytes_min: 0,
+            })?;
+        }
+        snapshot::remove_stages_before(&name, generation)
+    }
+
+    fn open_snapshot(&self, snapshot: &SnapshotRef) -> Result<Box<dyn FrozenVolume>, VolumeError> {
+        match FrozenFile::snapshot(self.place_of(snapshot)?)? {
+            Some(frozen) => Ok(Box::new(frozen)),
+            None => Err(no_such(snapshot)),
+        }
+    }
+
+    fn delete_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), VolumeError> {
+        match self.place_of(snapshot) {
+            Err(VolumeError::NoSuchVolume { .. }) => Ok(()),
+            name => snapshot::remove_all(&name?),
+        }
+    }
+
     fn open_target(&self, volume: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError> {
         Ok(Box::new(LockedFile::open(self.place(volume)?)?))
+    }
+}
+
+fn no_such(snapshot: &SnapshotRef) -> VolumeError {
+    VolumeError::NoSuchSnapshot {
+        snapshot: snapshot.name.to_string(),
     }
 }

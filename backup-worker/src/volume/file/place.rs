@@ -56,6 +56,11 @@ impl Place {
         &self.shown
     }
 
+    /// The name inside its directory.
+    pub(super) fn file_name(&self) -> &str {
+        &self.name
+    }
+
     /// Another name in the same directory.
     pub(super) fn beside(&self, name: &str) -> Result<Self, VolumeError> {
         if name.contains('/') || matches!(name, "" | "." | "..") {

@@ -1,7 +1,9 @@
 //! Snapshot files: made under a name of the generation, published once, removed by name.
 //!
 //! ```text
-//! volume ──FICLONE or copy──► bk-<backup>-a<n>.g<generation> ──no replace──► bk-<backup>-a<n>
+//! volume   ──FICLONE or copy──► bk-<backup>-a<n>.g<generation>   ──no replace──► bk-<backup>-a<n>
+//! volume   ──FICLONE or copy──► snapshot-<id>.g<generation>      ──no replace──► snapshot-<id>
+//! snapshot ──FICLONE or copy──► bk-volume-<id>.g<generation>     ──no replace──► volume-<id>
 //! ```
 //!
 //! Of two executions that freeze one attempt, the first to publish wins and both read its file. The
@@ -10,6 +12,7 @@
 use std::fs::File;
 use std::io;
 
+use common::domain::VolumeId;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -47,15 +50,42 @@ pub(super) enum Made {
     Unsupported,
 }
 
-/// Makes and publishes the snapshot of `source` at `name`, or leaves the one that is already there.
-pub(super) fn make(
-    source: &Place,
-    name: &Place,
-    generation: u64,
-    copy_if_need_be: bool,
-) -> Result<Made, VolumeError> {
+/// What is to be made.
+#[derive(Debug)]
+pub(super) struct Making<'a> {
+    /// What is read.
+    pub(super) source: &'a Place,
+    /// What the whole file is to be called.
+    pub(super) name: &'a Place,
+    /// What it is called until it is whole; in the same directory.
+    pub(super) stage: &'a Place,
+    /// Whether a copy will do where the file system shares no blocks.
+    pub(super) copy_if_need_be: bool,
+    /// Zeros follow the source's bytes up to here.
+    pub(super) size_bytes_min: u64,
+}
+
+/// What a generation calls the file until it is whole.
+pub(super) fn stage(name: &Place, generation: u64) -> Result<Place, VolumeError> {
+    let file = name.file_name();
+    name.beside(&format!("{file}.g{generation}"))
+}
+
+/// What a volume that is filled from a snapshot is staged under: a name that no volume can have.
+pub(super) fn staged_volume(volume: VolumeId) -> String {
+    format!("{PREFIX}volume-{volume}")
+}
+
+/// Makes and publishes a file with the bytes of another, or leaves the one that is already there.
+pub(super) fn make(making: &Making<'_>) -> Result<Made, VolumeError> {
+    let Making {
+        source,
+        name,
+        stage,
+        copy_if_need_be,
+        size_bytes_min,
+    } = *making;
     let volume = source.open_existing(OFlags::RDONLY)?;
-    let stage = name.beside(&format!("{}.g{generation}", name.shown()))?;
     stage.remove(true)?; // an earlier try of this same generation
     let Some(file) = stage.create_new()? else {
         return Err(stage.io("create", io::ErrorKind::AlreadyExists.into()));
@@ -65,6 +95,7 @@ pub(super) fn make(
             stage.remove(true)?;
             return Ok(made);
         }
+        grow(stage, &file, size_bytes_min)?;
         file.sync_all()
             .map_err(|error| stage.io("make durable the snapshot", error))?;
         if !stage.publish_as(name)? {
@@ -78,6 +109,17 @@ pub(super) fn make(
         let _ = stage.remove(true);
     }
     made
+}
+
+fn grow(stage: &Place, file: &File, size_bytes_min: u64) -> Result<(), VolumeError> {
+    let size_bytes = Stamp::of(file)
+        .map_err(|errno| stage.io("look at", errno.into()))?
+        .size_bytes;
+    if size_bytes >= size_bytes_min {
+        return Ok(());
+    }
+    file.set_len(size_bytes_min)
+        .map_err(|error| stage.io("grow", error))
 }
 
 fn fill(
@@ -127,16 +169,29 @@ pub(super) fn copy_when_steady(
 
 /// Removes the snapshot and what any generation left under its name.
 pub(super) fn remove_all(name: &Place) -> Result<(), VolumeError> {
-    let ours = |found: &str| {
-        found.strip_prefix(name.shown()).is_some_and(|rest| {
-            rest.is_empty()
-                || rest.strip_prefix(".g").is_some_and(|generation| {
-                    !generation.is_empty() && generation.bytes().all(|b| b.is_ascii_digit())
-                })
-        })
-    };
-    for found in name.names_beside(ours)? {
+    remove_those(name, |found| {
+        found == name.file_name() || generation_of(name, found).is_some()
+    })
+}
+
+/// Removes what smaller generations left staged: their executions are over, and what one of them still
+/// writes has no name any more.
+pub(super) fn remove_stages_before(name: &Place, generation: u64) -> Result<(), VolumeError> {
+    remove_those(name, |found| {
+        generation_of(name, found).is_some_and(|older| older < generation)
+    })
+}
+
+fn remove_those(name: &Place, which: impl Fn(&str) -> bool) -> Result<(), VolumeError> {
+    for found in name.names_beside(which)? {
         name.beside(&found)?.remove(true)?;
     }
     name.sync_directory()
+}
+
+/// Whose stage of `name` this is, if it is one.
+fn generation_of(name: &Place, found: &str) -> Option<u64> {
+    let digits = found.strip_prefix(name.file_name())?.strip_prefix(".g")?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok())?
 }

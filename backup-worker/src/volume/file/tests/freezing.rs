@@ -54,7 +54,14 @@ fn of_two_generations_that_freeze_both_get_the_same_snapshot() {
     let driver = root_with_volume(dir.path());
     let source = driver.place(&volume("vol")).unwrap();
     let name = source.beside(SNAPSHOT).unwrap();
-    let late = snapshot::make(&source, &name, 3, true).unwrap();
+    let late = snapshot::make(&Making {
+        source: &source,
+        name: &name,
+        stage: &snapshot::stage(&name, 3).unwrap(),
+        copy_if_need_be: true,
+        size_bytes_min: 0,
+    })
+    .unwrap();
     assert_eq!(late, Made::Published);
     let third = FrozenFile::snapshot(name).unwrap().unwrap();
     assert_eq!(third.identity(), first.identity());

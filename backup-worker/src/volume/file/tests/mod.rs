@@ -1,5 +1,6 @@
 mod freezing;
 mod hostile;
+mod snapshots;
 mod xfs;
 
 use std::fs;
