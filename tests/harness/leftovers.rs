@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use common::domain::{BackupStatus, VolumeStatus};
+use common::domain::{BackupStatus, SnapshotStatus, VolumeStatus};
 
 use crate::stack::TestStack;
 use crate::target::{files_below, name_of};
@@ -13,10 +13,10 @@ impl TestStack {
     /// Waits until nothing is left but what records name:
     ///
     /// * no message in any queue, ready or not acknowledged, parked ones included
-    /// * on the volume backend no temporary snapshot, and no file of a volume that is gone
+    /// * on the volume backend no temporary snapshot, and no file of a volume or snapshot that is gone
     /// * on the target no scratch place; for each available backup its objects without a hole
     ///   and both closing files; and not one file more
-    /// * no volume or backup in a working status
+    /// * no volume, snapshot or backup in a working status
     ///
     /// Clean-up has its own time (two leases after the end), so this waits.
     ///
@@ -90,17 +90,27 @@ impl TestStack {
 
     async fn leftovers_on_volumes(&self) -> Vec<String> {
         let volumes = self.api().volumes().await;
+        let snapshots = self.api().snapshots().await;
         let named_by_a_record = |name: &str| {
             self.is_managed(name)
                 || volumes
                     .iter()
                     .any(|volume| name.contains(&volume.id.to_string()))
+                || snapshots
+                    .iter()
+                    .any(|snapshot| name == format!("snapshot-{}", snapshot.id))
         };
         let working = volumes.iter().filter(|volume| {
             use VolumeStatus::{BackingUp, Creating, Deleting, RestoringBackup};
             [Creating, BackingUp, Deleting, RestoringBackup].contains(&volume.status)
         });
         let working = working.map(|volume| format!("volume {} still {}", volume.id, volume.status));
+        let taken = snapshots.iter().filter(|snapshot| {
+            use SnapshotStatus::{BackingUp, Creating, Deleting};
+            [Creating, BackingUp, Deleting].contains(&snapshot.status)
+        });
+        let taken =
+            taken.map(|snapshot| format!("snapshot {} still {}", snapshot.id, snapshot.status));
         let files = files_below(self.volumes())
             .into_iter()
             .filter(|path| {
@@ -108,6 +118,6 @@ impl TestStack {
                 name.starts_with("bk-") || !named_by_a_record(&name)
             })
             .map(|path| format!("{} among the volumes", path.display()));
-        working.chain(files).collect()
+        working.chain(taken).chain(files).collect()
     }
 }

@@ -25,7 +25,7 @@ mod wait;
 pub use api::{Answer, Api, NewBackup, Record};
 pub use broker::Broker;
 pub use events::{Event, Listener};
-pub use model::{Backup, Progress, Restored, Volume};
+pub use model::{Backup, Progress, Restored, Snapshot, Volume};
 pub use process::Process;
 pub use stack::{Builder, TestStack};
 pub use target::{Target, Tree};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::domain::{BackupId, BackupStatus, VolumeId, VolumeStatus};
+use common::domain::{BackupId, BackupStatus, SnapshotId, SnapshotStatus, VolumeId, VolumeStatus};
 use common::messages::sheet::WorkTotals;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -51,6 +51,22 @@ pub struct Volume {
     pub metadata: BTreeMap<String, String>,
     pub bootable: String,
     pub attachments: Vec<serde_json::Value>,
+}
+
+/// The part of a snapshot that tests look at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the contract's")]
+pub struct Snapshot {
+    #[serde(with = "id")]
+    pub id: SnapshotId,
+    #[serde(with = "id")]
+    pub volume_id: VolumeId,
+    pub status: SnapshotStatus,
+    pub size: u64,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub metadata: BTreeMap<String, String>,
+    pub created_at: String,
 }
 
 /// The answer to a restore.

@@ -15,5 +15,6 @@ mod names;
 mod refusals;
 mod restores;
 mod slow_ones;
+mod snapshots;
 mod strike;
 mod vigilance;

@@ -21,6 +21,8 @@ pub struct NewBackup {
     pub container: Option<String>,
     pub incremental: bool,
     pub force: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 mod backups;
 mod records;
+mod snapshots;
 mod volumes;
 
 use std::collections::HashMap;

@@ -4,3 +4,4 @@ mod crashes;
 mod drains;
 mod histories;
 mod outages;
+mod snapshots;
