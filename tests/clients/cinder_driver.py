@@ -1,7 +1,7 @@
 """Drives the backup driver classes of a real Cinder without its database, broker or API.
 
     cinder_driver.py --repository DIR [--driver posix|nfs] backup  --volume FILE --volume-id ID --backup-id ID [--parent ID] ...
-    cinder_driver.py --repository DIR [--driver posix|nfs] restore --backup-id ID --target FILE [--new]
+    cinder_driver.py --repository DIR [--driver posix|nfs] restore (--backup-id ID --target FILE)... [--new]
 
 The catalogue rows that Cinder would have are read from the metadata files in the repository, as a
 restore by hand would do it. Prints one JSON object; exit 0 only when the driver raised nothing.
@@ -118,11 +118,14 @@ def backup(arguments):
 
 def restore(arguments):
     catalogue = rows(arguments.repository)
-    row = catalogue[arguments.backup_id]
-    driver = make_driver(arguments, catalogue)
-    with open(arguments.target, "r+b") as target:
-        driver.restore(row, row.volume_id, target, arguments.new)
-    return {"backup_id": row.id, "target_bytes": os.path.getsize(arguments.target)}
+    restored = []
+    for backup_id, path in zip(arguments.backup_id, arguments.target, strict=True):
+        row = catalogue[backup_id]
+        driver = make_driver(arguments, catalogue)
+        with open(path, "r+b") as target:
+            driver.restore(row, row.volume_id, target, arguments.new)
+        restored.append({"backup_id": row.id, "target_bytes": os.path.getsize(path)})
+    return restored
 
 
 def main():
@@ -140,8 +143,8 @@ def main():
     verb.add_argument("--parent")
     verb.set_defaults(run=backup)
     verb = verbs.add_parser("restore")
-    verb.add_argument("--backup-id", required=True)
-    verb.add_argument("--target", required=True)
+    verb.add_argument("--backup-id", required=True, action="append")
+    verb.add_argument("--target", required=True, action="append")
     verb.add_argument("--new", action="store_true")
     verb.set_defaults(run=restore)
     arguments = parser.parse_args()

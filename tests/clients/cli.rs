@@ -13,14 +13,10 @@ const CLIENTS: &str = "EMBERKEEP_TEST_CLIENTS";
 /// Project of the commands that name one; the harness's own client belongs to it too.
 pub(crate) const PROJECT: &str = "00000000000000000000000000000001";
 
-/// Where the clients are; without them the test says that it is skipped.
-#[expect(clippy::print_stdout, reason = "xtask counts these lines")]
-pub(crate) fn programs() -> Option<PathBuf> {
+/// Where the clients are.
+pub(crate) fn programs() -> PathBuf {
     let found = std::env::var_os(CLIENTS).map(PathBuf::from);
-    if found.is_none() {
-        println!("SKIPPED: the clients are installed by `cargo xtask test --clients`");
-    }
-    found
+    found.unwrap_or_else(|| panic!("{CLIENTS} is set by `cargo xtask test --clients`"))
 }
 
 /// A client with its environment.
@@ -40,7 +36,12 @@ pub(crate) struct Said {
 }
 
 impl Cli {
-    fn new(bin: &Path, program: &str, environment: Vec<(&'static str, String)>) -> Self {
+    /// A client in an environment of one's own choosing.
+    pub(crate) fn with(
+        bin: &Path,
+        program: &str,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         Self {
             program: bin.join(program),
             environment,
@@ -50,7 +51,7 @@ impl Cli {
     /// `openstack` without an identity.
     pub(crate) fn openstack(bin: &Path, stack: &TestStack) -> Self {
         let endpoint = format!("{}/v3", stack.api().base());
-        Self::new(
+        Self::with(
             bin,
             "openstack",
             vec![
@@ -60,15 +61,10 @@ impl Cli {
         )
     }
 
-    /// `openstack` told everything by options.
-    pub(crate) fn bare_openstack(bin: &Path) -> Self {
-        Self::new(bin, "openstack", vec![])
-    }
-
     /// `cinder` with its own plug-in for no authentication.
     pub(crate) fn cinder(bin: &Path, stack: &TestStack) -> Self {
         let endpoint = format!("{}/v3", stack.api().base());
-        Self::new(
+        Self::with(
             bin,
             "cinder",
             vec![
@@ -129,6 +125,11 @@ impl Said {
             self.code.is_some_and(|code| code != 0) && said.contains(saying),
             "no failure with `{saying}`: {self:#?}"
         );
+    }
+
+    /// The lines it printed.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.stdout.lines()
     }
 
     /// It must have printed this.

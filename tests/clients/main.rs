@@ -7,5 +7,6 @@
 
 mod cinder;
 mod cli;
+mod faults;
 mod openstack;
 mod reference;

@@ -41,56 +41,70 @@ impl Reference {
             .expect("python can be run")
     }
 
-    /// Restores a backup onto a file of 0xff, whose path it gives, or what the driver said.
-    fn restore(&self, driver: &str, id: BackupId) -> Result<PathBuf, String> {
-        let target = self.scratch.path().join(format!("{id}-{driver}"));
-        std::fs::write(&target, vec![0xff; LENGTH]).expect("a file can be written");
-        let path = target.to_string_lossy();
-        let id = id.to_string();
-        let output = self.run(driver, &["restore", "--backup-id", &id, "--target", &path]);
+    /// Restores backups, each onto a file of 0xff, whose paths it gives, or what the driver said.
+    fn restore(&self, driver: &str, backups: &[BackupId]) -> Result<Vec<PathBuf>, String> {
+        let mut arguments = vec!["restore".to_owned()];
+        let mut targets = Vec::new();
+        for id in backups {
+            let target = self.scratch.path().join(format!("{id}-{driver}"));
+            std::fs::write(&target, vec![0xff; LENGTH]).expect("a file can be written");
+            let path = target.to_string_lossy().into_owned();
+            arguments.extend(["--backup-id".to_owned(), id.to_string()]);
+            arguments.extend(["--target".to_owned(), path]);
+            targets.push(target);
+        }
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let output = self.run(driver, &arguments);
         if output.status.success() {
-            Ok(target)
+            Ok(targets)
         } else {
             Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
     }
 
-    /// Restores a backup and compares it.
+    /// Restores backups and compares each.
     #[track_caller]
-    fn assert_restores(&self, driver: &str, id: BackupId, bytes: &[u8]) {
-        match self.restore(driver, id) {
-            Ok(target) => volume::assert_holds(&target, bytes),
-            Err(said) => panic!("the {driver} driver does not restore {id}: {said}"),
+    fn assert_restores(&self, driver: &str, made: &[(BackupId, Vec<u8>)]) {
+        let ids: Vec<_> = made.iter().map(|(id, _)| *id).collect();
+        match self.restore(driver, &ids) {
+            Ok(targets) => {
+                for (target, (_, bytes)) in targets.iter().zip(made) {
+                    volume::assert_holds(target, bytes);
+                }
+            }
+            Err(said) => panic!("the {driver} driver does not restore {ids:?}: {said}"),
         }
     }
 
-    /// Makes an incremental of a volume of these bytes, and gives its record.
-    fn back_up(&self, volume: VolumeId, parent: BackupId, bytes: &[u8]) -> Record {
+    /// Backs up a volume of these bytes, whole or on top of another, and gives the record.
+    fn back_up(
+        &self,
+        driver: &str,
+        volume: VolumeId,
+        parent: Option<BackupId>,
+        bytes: &[u8],
+    ) -> Record {
         let source = self.scratch.path().join("source");
         std::fs::write(&source, bytes).expect("a file can be written");
+        let source = source.to_string_lossy();
         let id = BackupId::new().to_string();
-        let (volume, parent) = (volume.to_string(), parent.to_string());
-        let output = self.run(
-            "posix",
-            &[
-                "--object-size",
-                "524288",
-                "backup",
-                "--volume",
-                &source.to_string_lossy(),
-                "--volume-id",
-                &volume,
-                "--backup-id",
-                &id,
-                "--parent",
-                &parent,
-            ],
-        );
+        let volume = volume.to_string();
+        let parent = parent.map(|parent| parent.to_string());
+        let mut arguments = vec!["--object-size", "524288", "backup", "--volume", &source];
+        arguments.extend(["--volume-id", &volume, "--backup-id", &id]);
+        if let Some(parent) = &parent {
+            arguments.extend(["--parent", parent]);
+        }
+        let output = self.run(driver, &arguments);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "cinder makes no backup: {said}");
         let made: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+        let class = match driver {
+            "nfs" => "cinder.backup.drivers.nfs.NFSBackupDriver",
+            _ => "cinder.backup.drivers.posix.PosixBackupDriver",
+        };
         Record {
-            service: "cinder.backup.drivers.posix.PosixBackupDriver".to_owned(),
+            service: class.to_owned(),
             columns: json!({
                 "id": id, "volume_id": volume, "parent_id": parent, "size": 1,
                 "container": made["container"], "service_metadata": made["service_metadata"],
@@ -100,6 +114,9 @@ impl Reference {
         }
     }
 }
+
+/// Both of Cinder's drivers that store what we store.
+const DRIVERS: [&str; 2] = ["posix", "nfs"];
 
 /// A chain of ours with a fork, and what each backup holds.
 async fn make_chain(stack: &TestStack) -> (VolumeId, Vec<(BackupId, Vec<u8>)>) {
@@ -131,34 +148,86 @@ async fn make_chain(stack: &TestStack) -> (VolumeId, Vec<(BackupId, Vec<u8>)>) {
 }
 
 async fn both_ways(compression: &str) {
-    let Some(bin) = programs() else { return };
+    let bin = programs();
     let stack = TestStack::build()
         .set("backup.compression", compression)
         .start()
         .await;
     let reference = Reference::on(&bin, &stack);
     let (volume, made) = make_chain(&stack).await;
-    for (id, bytes) in &made {
-        reference.assert_restores("posix", *id, bytes);
+    for driver in DRIVERS {
+        reference.assert_restores(driver, &made);
     }
-    let (newest, mut bytes) = made.last().expect("a chain").clone();
-    reference.assert_restores("nfs", newest, &bytes);
-
     // Cinder goes on where we stopped, and we where it stopped.
-    bytes[300_000..400_000].copy_from_slice(&noise(3, 100_000));
-    bytes[0..50_000].fill(0);
-    let record = reference.back_up(volume, newest, &bytes);
-    let theirs = stack.api().import(&record).await;
-    let restored = stack.api().bring_back(theirs).await;
-    volume::assert_holds(&stack.file_of(restored), &bytes);
-    bytes[1_500_000..1_500_100].fill(9);
-    volume::write_at(&stack.volumes().join("v.raw"), 0, &bytes);
+    let (mut newest, mut bytes) = made.last().expect("a chain").clone();
+    let mut grown = Vec::new();
+    for (seed, driver) in (3..).zip(DRIVERS) {
+        bytes[300_000..400_000].copy_from_slice(&noise(seed, 100_000));
+        bytes[0..50_000].fill(0);
+        let record = reference.back_up(driver, volume, Some(newest), &bytes);
+        let theirs = stack.api().import(&record).await;
+        let restored = stack.api().bring_back(theirs).await;
+        volume::assert_holds(&stack.file_of(restored), &bytes);
+        newest = assert_we_go_on(&stack, volume, theirs, &mut bytes).await;
+        grown.push((newest, bytes.clone()));
+    }
+    for driver in DRIVERS {
+        reference.assert_restores(driver, &grown);
+    }
+    stack.assert_nothing_left_behind().await;
+}
+
+/// Makes an increment on top of a backup of Cinder's, which we restore.
+async fn assert_we_go_on(
+    stack: &TestStack,
+    volume: VolumeId,
+    theirs: BackupId,
+    bytes: &mut [u8],
+) -> BackupId {
+    let was = bytes[1_500_000];
+    bytes[1_500_000..1_500_100].fill(was.wrapping_add(1));
+    volume::write_at(&stack.volumes().join("v.raw"), 0, bytes);
     let ours = stack.api().back_up_changes(volume).await;
+    assert!(ours.is_incremental);
     assert!(stack.api().backup(theirs).await.has_dependent_backups);
     let restored = stack.api().bring_back(ours.id).await;
-    volume::assert_holds(&stack.file_of(restored), &bytes);
-    reference.assert_restores("posix", ours.id, &bytes);
+    volume::assert_holds(&stack.file_of(restored), bytes);
+    ours.id
+}
+
+/// The chain is Cinder's from its first backup on; what we add to it restores in both.
+async fn we_go_on_with_a_chain_made_by(driver: &str) {
+    let bin = programs();
+    let stack = TestStack::build()
+        .set("backup.compression", "zstd")
+        .start()
+        .await;
+    let reference = Reference::on(&bin, &stack);
+    let mut bytes = text(6, LENGTH);
+    let volume = stack.managed_volume("v.raw", &bytes).await;
+    let record = reference.back_up(driver, volume, None, &bytes);
+    let full = stack.api().import(&record).await;
+    let mut made = vec![(full, bytes.clone())];
+    bytes[700_000..800_000].fill(0);
+    let record = reference.back_up(driver, volume, Some(full), &bytes);
+    let increment = stack.api().import(&record).await;
+    made.push((increment, bytes.clone()));
+    let ours = assert_we_go_on(&stack, volume, increment, &mut bytes).await;
+    made.push((ours, bytes));
+    for driver in DRIVERS {
+        reference.assert_restores(driver, &made);
+    }
     stack.assert_nothing_left_behind().await;
+}
+
+#[tokio::test]
+async fn an_increment_of_ours_on_a_chain_of_cinders_posix_driver_restores_in_both() {
+    we_go_on_with_a_chain_made_by("posix").await;
+}
+
+#[tokio::test]
+async fn an_increment_of_ours_on_a_chain_of_cinders_nfs_driver_restores_in_both() {
+    we_go_on_with_a_chain_made_by("nfs").await;
 }
 
 #[tokio::test]
@@ -183,7 +252,7 @@ async fn cinder_and_we_share_a_chain_of_plain_objects() {
 
 #[tokio::test]
 async fn cinder_refuses_our_lz4_loudly() {
-    let Some(bin) = programs() else { return };
+    let bin = programs();
     let stack = TestStack::build()
         .set("backup.compression", "lz4")
         .start()
@@ -193,8 +262,11 @@ async fn cinder_refuses_our_lz4_loudly() {
     let bytes = b"the same words again and again\n".repeat(40_000);
     let id = stack.managed_volume("v.raw", &bytes).await;
     let backup = stack.api().back_up(id).await.id;
-    let said = reference.restore("posix", backup).expect_err("it cannot");
-    assert!(said.contains("lz4"), "{said}");
+    for driver in DRIVERS {
+        let said = reference.restore(driver, &[backup]);
+        let said = said.expect_err("it cannot");
+        assert!(said.contains("lz4"), "{said}");
+    }
     let row = stack.api().backup(backup).await;
     assert_eq!(row.status, BackupStatus::Available);
 }

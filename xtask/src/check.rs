@@ -45,6 +45,7 @@ pub(crate) async fn format() -> Result<()> {
 /// Clippy has nothing to say.
 pub(crate) async fn lints() -> Result<()> {
     let mut command = cargo(&["clippy", "--workspace", "--all-targets"]);
+    command.args(["--features", "tests/clients"]);
     command.args(["--", "-D", "warnings"]);
     succeed(command).await
 }

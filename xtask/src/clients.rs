@@ -23,7 +23,7 @@ const COMPLETE: &str = "emberkeep-complete";
 ///
 /// # Errors
 /// When they may not or cannot be installed.
-pub async fn ensure(allowed: bool) -> Result<PathBuf> {
+pub async fn ensure(allowed: bool) -> Result<String> {
     let place = cache().await?.join(format!("clients-{}", hash(PINS)));
     make_private_dir(&place)?;
     let programs = place.join("venv/bin");
@@ -32,7 +32,7 @@ pub async fn ensure(allowed: bool) -> Result<PathBuf> {
     lock.lock().context("wait for another installation")?;
     if place.join(COMPLETE).exists() {
         say::line(format_args!("The clients are in {}", programs.display()));
-        return Ok(programs);
+        return as_text(programs);
     }
     anyhow::ensure!(
         allowed,
@@ -44,7 +44,13 @@ pub async fn ensure(allowed: bool) -> Result<PathBuf> {
     ));
     install(&place).await?;
     write_private(&place.join(COMPLETE), PINS)?;
-    Ok(programs)
+    as_text(programs)
+}
+
+/// A path as the environment of a command carries it.
+fn as_text(path: PathBuf) -> Result<String> {
+    let text = path.into_os_string().into_string();
+    text.map_err(|path| anyhow::anyhow!("{} is no text", path.display()))
 }
 
 async fn install(place: &Path) -> Result<()> {
@@ -54,13 +60,18 @@ async fn install(place: &Path) -> Result<()> {
     let venv = place.join("venv");
     let mut command = Command::new(python);
     command.args(["-m", "venv", "--clear"]).arg(&venv);
-    succeed(command).await?;
+    succeed(command).await.context(
+        "make a Python environment; on Debian the package python3-venv has what it needs",
+    )?;
     let mut command = Command::new(venv.join("bin/python"));
     command
         .args(["-m", "pip", "install", "--quiet"])
         .args(["--disable-pip-version-check", "--requirement"])
         .arg(&pins);
-    succeed(command).await
+    succeed(command).await.context(
+        "download the clients from PyPI: what pip said stands above. Without a network there are no \
+         clients to test; `cargo xtask test --quick` leaves them out",
+    )
 }
 
 /// The user's cache; without a home, cargo's target folder.

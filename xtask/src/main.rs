@@ -56,7 +56,7 @@ enum Command {
     Check,
     /// All that CI runs
     Test {
-        /// Without the slow system tests and the demo
+        /// Without the slow system tests, the clients and the demo
         #[arg(long)]
         quick: bool,
         /// Only the clients that people have and the real Cinder, against running stacks
@@ -158,9 +158,13 @@ async fn run(command: Command) -> Result<()> {
             test::run_clients(machine.broker(), !machine.no_install).await
         }
         Command::Test { quick, machine, .. } => {
-            test::introduce(&machine.broker());
-            machine.ensure(vec![Need::Ext4Tools]).await?;
-            test::run(machine.broker(), quick).await
+            test::introduce(&machine.broker(), quick);
+            let mut needs = vec![Need::Ext4Tools];
+            if !quick {
+                needs.push(Need::PythonVenv);
+            }
+            machine.ensure(needs).await?;
+            test::run(machine.broker(), quick, !machine.no_install).await
         }
     }
 }

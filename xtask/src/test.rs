@@ -22,12 +22,32 @@ use crate::{build, check, clients, demo, files, say};
 const SKIPPED: &str = "SKIPPED: ";
 
 /// What `--quick` leaves out: the module of `tests/system` whose tests wait for leases to end, processes to drain or
-/// brokers to come back, and long histories.
+/// brokers to come back, and long histories. The clients and the demo are left out too.
 const SLOW: &str = "slow_ones::";
 
+/// The stages of the clients: they are installed, then driven.
+const CLIENTS: &str = "clients";
+const CLIENT_TESTS: &str = "client tests";
+
+/// Tells the tests of the clients where those are.
+const CLIENT_PROGRAMS: &str = "EMBERKEEP_TEST_CLIENTS";
+
+/// Those tests, which nothing else builds or runs.
+const CLIENT_ARGUMENTS: &[&str] = &[
+    "--package",
+    "tests",
+    "--test",
+    "clients",
+    "--features",
+    "clients",
+];
+
 /// Says what the tests will do to this machine, before anything is done.
-pub fn introduce(broker: &Broker) {
+pub fn introduce(broker: &Broker, quick: bool) {
     say::line("This builds the workspace, checks it, and runs its tests against a broker.");
+    if !quick {
+        say::line("Clients from PyPI, and a real Cinder, are installed into your cache, once.");
+    }
     if *broker == Broker::Private {
         say::line("For that a private RabbitMQ node is started on loopback, and ended again.");
     }
@@ -37,11 +57,11 @@ pub fn introduce(broker: &Broker) {
 ///
 /// # Errors
 /// When a stage fails; the rest is not run.
-pub async fn run(broker: Broker, quick: bool) -> Result<()> {
+pub async fn run(broker: Broker, quick: bool, may_install: bool) -> Result<()> {
     let mut plan = vec!["build", "format", "lints", "documentation"];
     plan.extend(["dependencies", "broker", "tests", "doc tests"]);
     if !quick {
-        plan.push("demo");
+        plan.extend([CLIENTS, CLIENT_TESTS, "demo"]);
     }
     let mut stages = Stages::new(plan);
     let mut counts = Counts::default();
@@ -54,7 +74,7 @@ pub async fn run(broker: Broker, quick: bool) -> Result<()> {
     stages.run(dependencies(&mut counts)).await?;
 
     let scratch = ScratchDir::new(&target_dir().await?, "test")?;
-    let (node, environment) = stages.run(start_broker(&broker, &scratch)).await?;
+    let (node, mut environment) = stages.run(start_broker(&broker, &scratch)).await?;
     let tests = async {
         let mut arguments = vec!["--workspace", "--all-targets"];
         if quick {
@@ -71,6 +91,12 @@ pub async fn run(broker: Broker, quick: bool) -> Result<()> {
             .await
     };
     stages.run(doc_tests).await?;
+    if !quick {
+        let programs = stages.run(clients::ensure(may_install)).await?;
+        environment.push((CLIENT_PROGRAMS, programs));
+        let tests = runner.run(CLIENT_ARGUMENTS, &environment, &mut counts);
+        stages.run(tests).await?;
+    }
     if let Some(mut node) = node {
         node.stop().await?;
     }
@@ -97,20 +123,16 @@ pub fn introduce_clients(broker: &Broker) {
 /// # Errors
 /// When a stage fails; the rest is not run.
 pub async fn run_clients(broker: Broker, may_install: bool) -> Result<()> {
-    let mut stages = Stages::new(vec!["clients", "build", "broker", "tests"]);
+    let mut stages = Stages::new(vec![CLIENTS, "build", "broker", CLIENT_TESTS]);
     let mut counts = Counts::default();
     let runner = Runner::find().await;
     let programs = stages.run(clients::ensure(may_install)).await?;
     stages.run(builds()).await?;
     let scratch = ScratchDir::new(&target_dir().await?, "test")?;
     let (node, mut environment) = stages.run(start_broker(&broker, &scratch)).await?;
-    let programs = programs.into_os_string().into_string();
-    let programs = programs.map_err(|path| anyhow::anyhow!("{} is no text", path.display()))?;
-    environment.push(("EMBERKEEP_TEST_CLIENTS", programs));
-    let arguments = ["--package", "tests", "--test", "clients"];
-    stages
-        .run(runner.run(&arguments, &environment, &mut counts))
-        .await?;
+    environment.push((CLIENT_PROGRAMS, programs));
+    let tests = runner.run(CLIENT_ARGUMENTS, &environment, &mut counts);
+    stages.run(tests).await?;
     if let Some(mut node) = node {
         node.stop().await?;
     }

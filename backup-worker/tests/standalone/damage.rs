@@ -191,9 +191,11 @@ fn each_of_a_thousand_damages_that_would_change_a_restored_byte_is_found_and_nam
             let name = file.file_name().unwrap().to_str().unwrap();
             let named = |finding: &&Finding| {
                 name.contains(&format!("_backup_{}", finding.backup_id))
-                    && finding.object.as_ref().is_none_or(|object| object == name)
+                    && finding.object.as_ref().is_some_and(|object| object == name)
             };
             let findings = &verified.found.findings;
+            let all_named = findings.iter().all(|finding| finding.object.is_some());
+            assert!(all_named, "{about}: no object is named in {findings:?}");
             let is_data = !name.ends_with("_metadata") && !name.ends_with("_sha256file");
             for ((id, _), wrong) in chain.backups.iter().zip(&wrong) {
                 if *wrong == Ok(None) {

@@ -82,6 +82,14 @@ impl Api {
     pub async fn delete_volume(&self, id: VolumeId) {
         let path = format!("/v3/volumes/{id}");
         self.send(Method::DELETE, &path, None).await.expect(202);
+        self.until_no_volume(id).await;
+    }
+
+    /// Waits until a volume that is being deleted is gone.
+    ///
+    /// # Panics
+    /// When it comes to rest otherwise.
+    pub async fn until_no_volume(&self, id: VolumeId) {
         until(&format!("volume {id} to be gone"), async || {
             let Some(volume) = self.find_volume(id).await else {
                 return Some(());
