@@ -6,9 +6,11 @@ use std::io::{self, Write};
 use common::domain::Compression;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
+use super::probe::is_like_noise;
+
 // Cinder's levels, so that a mixed chain takes the same room whoever wrote it.
 pub(super) const ZSTD_LEVEL: i32 = 3;
-pub(super) const ZLIB_LEVEL: u32 = 6;
+pub(super) const ZLIB_LEVEL: i32 = 6;
 pub(super) const BZ2_LEVEL: u32 = 9;
 // Blocks beyond 256 KiB make decoding several times slower; an extent of one block needs no more
 // than 64 KiB.
@@ -28,15 +30,16 @@ pub struct Encoded<'a> {
 /// makes one and uses it for all its objects; it holds at most one extent's bytes.
 #[derive(Default)]
 pub struct Encoder {
+    /// As long as the longest extent so far needed: it is not cleared, as clearing costs as much as a copy.
     output: Vec<u8>,
     zstd: Option<zstd::bulk::Compressor<'static>>,
-    zlib: Option<flate2::Compress>,
+    zlib: Option<libdeflater::Compressor>,
 }
 
 impl fmt::Debug for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Encoder")
-            .field("output_capacity", &self.output.capacity())
+            .field("output_bytes", &self.output.len())
             .finish_non_exhaustive()
     }
 }
@@ -52,6 +55,9 @@ impl Encoder {
     /// itself. The same bytes always come out for the same bytes and algorithm, whatever was
     /// encoded before.
     ///
+    /// Before zlib and bzip2, which take ten to a hundred times as long as LZ4 to find out, data that
+    /// looks like noise and that LZ4 does not shrink is taken for data that does not shrink.
+    ///
     /// # Errors
     /// When a context cannot be made.
     pub fn encode<'a>(
@@ -62,123 +68,134 @@ impl Encoder {
         // Room for one byte less than the extent: an algorithm that runs out of it did not help,
         // and stops there.
         let room = plain.len().saturating_sub(1);
-        self.output.clear();
-        self.output.reserve(room);
-        let smaller = match compression {
-            Compression::None => false,
-            Compression::Lz4 => self.lz4(plain, room)?,
-            Compression::Zstd => self.zstd(plain, room)?,
-            Compression::Zlib => self.zlib(plain, room)?,
-            Compression::Bz2 => self.bz2(plain, room),
-        };
-        Ok(if smaller {
-            Encoded {
-                compression,
-                bytes: &self.output,
+        if self.output.len() < room {
+            self.output.resize(room, 0);
+        }
+        let output = &mut self.output[..room];
+        let written = match compression {
+            Compression::None => None,
+            Compression::Lz4 => lz4(plain, output)?,
+            Compression::Zstd => zstd(&mut self.zstd, plain, output)?,
+            Compression::Zlib | Compression::Bz2
+                if is_like_noise(plain) && lz4(plain, output)?.is_none() =>
+            {
+                None
             }
-        } else {
-            Encoded {
+            Compression::Zlib => zlib(&mut self.zlib, plain, output)?,
+            Compression::Bz2 => bz2(plain, output),
+        };
+        Ok(match written {
+            Some(written) => Encoded {
+                compression,
+                bytes: &self.output[..written],
+            },
+            None => Encoded {
                 compression: Compression::None,
                 bytes: plain,
-            }
+            },
         })
     }
+}
 
-    fn lz4(&mut self, plain: &[u8], room: usize) -> io::Result<bool> {
-        let block = if plain.len() <= LZ4_SMALL_BLOCK {
-            BlockSize::Max64KB
-        } else {
-            BlockSize::Max256KB
-        };
-        let frame = FrameInfo::new()
-            .block_size(block)
-            .block_mode(BlockMode::Independent)
-            .content_size(Some(plain.len() as u64));
-        let output = Bounded {
-            bytes: &mut self.output,
-            room,
-            full: false,
-        };
-        let mut encoder = FrameEncoder::with_frame_info(frame, output);
-        let outcome = encoder
-            .write_all(plain)
-            .and_then(|()| encoder.try_finish().map_err(io::Error::from));
-        match outcome {
-            Ok(()) => Ok(true),
-            Err(_) if encoder.get_ref().full => Ok(false),
-            Err(error) => Err(error),
+// Each of these writes to the start of `output` and tells how much, or `None` if it needs more room.
+
+fn lz4(plain: &[u8], output: &mut [u8]) -> io::Result<Option<usize>> {
+    let block = if plain.len() <= LZ4_SMALL_BLOCK {
+        BlockSize::Max64KB
+    } else {
+        BlockSize::Max256KB
+    };
+    let frame = FrameInfo::new()
+        .block_size(block)
+        .block_mode(BlockMode::Independent)
+        .content_size(Some(plain.len() as u64));
+    let output = Bounded {
+        output,
+        written: 0,
+        full: false,
+    };
+    let mut encoder = FrameEncoder::with_frame_info(frame, output);
+    let outcome = encoder
+        .write_all(plain)
+        .and_then(|()| encoder.try_finish().map_err(io::Error::from));
+    match outcome {
+        Ok(()) => Ok(Some(encoder.get_ref().written)),
+        Err(_) if encoder.get_ref().full => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn zstd(
+    context: &mut Option<zstd::bulk::Compressor<'static>>,
+    plain: &[u8],
+    output: &mut [u8],
+) -> io::Result<Option<usize>> {
+    let context = match context {
+        Some(context) => context,
+        none => none.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+    };
+    // The one-shot call writes one frame with its content size. Its only failure with a sound
+    // context is an output that is too small.
+    Ok(context.compress_to_buffer(plain, output).ok())
+}
+
+fn zlib(
+    context: &mut Option<libdeflater::Compressor>,
+    plain: &[u8],
+    output: &mut [u8],
+) -> io::Result<Option<usize>> {
+    let context = match context {
+        Some(context) => context,
+        none => {
+            let level = libdeflater::CompressionLvl::new(ZLIB_LEVEL)
+                .map_err(|error| io::Error::other(format!("{error:?}")))?;
+            none.insert(libdeflater::Compressor::new(level))
         }
+    };
+    match context.zlib_compress(plain, output) {
+        Ok(written) => Ok(Some(written)),
+        Err(libdeflater::CompressionError::InsufficientSpace) => Ok(None),
     }
+}
 
-    fn zstd(&mut self, plain: &[u8], room: usize) -> io::Result<bool> {
-        let context = match &mut self.zstd {
-            Some(context) => context,
-            none => none.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
-        };
-        self.output.resize(room, 0);
-        // The one-shot call writes one frame with its content size. Its only failure with a sound
-        // context is an output that is too small.
-        let written = context.compress_to_buffer(plain, &mut self.output[..]);
-        let smaller = written.is_ok();
-        self.output.truncate(written.unwrap_or(0));
-        Ok(smaller)
-    }
-
-    fn zlib(&mut self, plain: &[u8], room: usize) -> io::Result<bool> {
-        let context = self.zlib.get_or_insert_with(|| {
-            flate2::Compress::new(flate2::Compression::new(ZLIB_LEVEL), true)
-        });
-        context.reset();
-        self.output.resize(room, 0);
-        let status = context
-            .compress(plain, &mut self.output, flate2::FlushCompress::Finish)
-            .map_err(io::Error::other)?;
-        let written = usize::try_from(context.total_out()).map_err(io::Error::other)?;
-        self.output.truncate(written);
-        Ok(status == flate2::Status::StreamEnd)
-    }
-
-    /// The bzip2 library cannot start a context over, so each object has its own.
-    fn bz2(&mut self, plain: &[u8], room: usize) -> bool {
-        let mut context = bzip2::Compress::new(bzip2::Compression::new(BZ2_LEVEL), 0);
-        self.output.resize(room, 0);
-        let mut read = 0;
-        let mut written = 0;
-        loop {
-            let before = (context.total_in(), context.total_out());
-            let status = context.compress(
-                &plain[read..],
-                &mut self.output[written..],
-                bzip2::Action::Finish,
-            );
-            read += usize::try_from(context.total_in() - before.0).expect("within the input");
-            written += usize::try_from(context.total_out() - before.1).expect("within the output");
-            match status {
-                Ok(bzip2::Status::StreamEnd) => {
-                    self.output.truncate(written);
-                    return true;
-                }
-                Ok(_) if written < room => {}
-                Ok(_) | Err(_) => return false,
-            }
+/// The bzip2 library cannot start a context over, so each object has its own.
+fn bz2(plain: &[u8], output: &mut [u8]) -> Option<usize> {
+    let mut context = bzip2::Compress::new(bzip2::Compression::new(BZ2_LEVEL), 0);
+    let mut read = 0;
+    let mut written = 0;
+    loop {
+        let before = (context.total_in(), context.total_out());
+        let status = context.compress(
+            &plain[read..],
+            &mut output[written..],
+            bzip2::Action::Finish,
+        );
+        read += usize::try_from(context.total_in() - before.0).expect("within the input");
+        written += usize::try_from(context.total_out() - before.1).expect("within the output");
+        match status {
+            Ok(bzip2::Status::StreamEnd) => return Some(written),
+            Ok(_) if written < output.len() => {}
+            Ok(_) | Err(_) => return None,
         }
     }
 }
 
 /// A buffer that takes so much and no more.
 struct Bounded<'a> {
-    bytes: &'a mut Vec<u8>,
-    room: usize,
+    output: &'a mut [u8],
+    written: usize,
     full: bool,
 }
 
 impl Write for Bounded<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + data.len() > self.room {
+        let end = self.written + data.len();
+        let Some(room) = self.output.get_mut(self.written..end) else {
             self.full = true;
             return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.bytes.extend_from_slice(data);
+        };
+        room.copy_from_slice(data);
+        self.written = end;
         Ok(data.len())
     }
 

@@ -5,6 +5,7 @@
 
 mod decoder;
 mod encoder;
+mod probe;
 mod stream;
 
 pub use decoder::{DecodeError, Decoder, Length, Trailing, decode};
@@ -17,7 +18,7 @@ pub use encoder::{Encoded, Encoder};
 #[must_use]
 pub fn fingerprint() -> String {
     format!(
-        "{LZ4}, frame of {}/{} KiB blocks; {ZSTD} level {}; {ZLIB} level {}; {BZ2} level {}; {}",
+        "{LZ4}, frame of {}/{} KiB blocks; {ZSTD} level {}; {ZLIB} level {}; {BZ2} level {}; noise plain; {}",
         encoder::LZ4_SMALL_BLOCK / 1024,
         encoder::LZ4_BLOCK / 1024,
         encoder::ZSTD_LEVEL,
@@ -30,5 +31,5 @@ pub fn fingerprint() -> String {
 // The lock file's versions; a test compares them.
 const LZ4: &str = "lz4_flex 0.14.0";
 const ZSTD: &str = "zstd-sys 2.1.3+zstd.1.5.7";
-const ZLIB: &str = "zlib-rs 0.6.8";
+const ZLIB: &str = "libdeflate-sys 1.26.1";
 const BZ2: &str = "libbz2-rs-sys 0.2.6";
