@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::messages::sheet::VolumeRef;
+use common::messages::sheet::{SnapshotRef, VolumeRef};
 
 use super::{Faults, Verb};
 use crate::volume::{Extent, FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
@@ -52,6 +52,18 @@ impl VolumeDriver for FaultyVolumes {
         })
     }
 
+    fn create_from(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &SnapshotRef,
+        generation: u64,
+    ) -> Result<(), VolumeError> {
+        let name = volume.source.as_str();
+        call(&self.faults, Verb::CreateVolume, name, || {
+            self.inner.create_from(volume, snapshot, generation)
+        })
+    }
+
     fn inspect(&self, volume: &VolumeRef) -> Result<u64, VolumeError> {
         self.inner.inspect(volume)
     }
@@ -89,6 +101,22 @@ impl VolumeDriver for FaultyVolumes {
         call(&self.faults, Verb::RemoveSnapshot, snapshot, || {
             self.inner.remove_snapshot(volume, snapshot)
         })
+    }
+
+    fn create_snapshot(&self, snapshot: &SnapshotRef, generation: u64) -> Result<(), VolumeError> {
+        self.inner.create_snapshot(snapshot, generation)
+    }
+
+    fn open_snapshot(&self, snapshot: &SnapshotRef) -> Result<Box<dyn FrozenVolume>, VolumeError> {
+        let name = snapshot.name.to_string();
+        let frozen = call(&self.faults, Verb::Freeze, &name, || {
+            self.inner.open_snapshot(snapshot)
+        })?;
+        Ok(self.frozen(frozen))
+    }
+
+    fn delete_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), VolumeError> {
+        self.inner.delete_snapshot(snapshot)
     }
 
     fn open_target(&self, volume: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError> {

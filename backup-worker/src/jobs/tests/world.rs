@@ -84,6 +84,7 @@ impl World {
         BackupSheet {
             backup_id,
             volume: self.volume("vol"),
+            source_snapshot: None,
             in_use: true,
             names: AttemptNames::new(1, container, self.volume_id, backup_id, created_at),
             options: StoreOptions {
