@@ -131,7 +131,7 @@ async fn openstack_shows_what_is_around_volumes() {
 }
 
 #[tokio::test]
-async fn every_backup_verb_of_openstack_does_its_deed() {
+async fn every_backup_verb_of_openstack_that_makes_shows_or_changes_does_its_deed() {
     let bin = programs();
     let stack = TestStack::start().await;
     let api = stack.api();
@@ -208,6 +208,25 @@ async fn every_backup_verb_of_openstack_does_its_deed() {
         .run(&format!(
             "volume backup set --state available {incremental}"
         ))
+        .succeeds();
+
+    stack.assert_nothing_left_behind().await;
+}
+
+#[tokio::test]
+async fn every_backup_verb_of_openstack_that_restores_exports_or_deletes_does_its_deed() {
+    let bin = programs();
+    let stack = TestStack::start().await;
+    let api = stack.api();
+    let openstack = Cli::openstack(&bin, &stack);
+    let volume = api.create_volume(1).await;
+    let full = api.back_up(volume).await.id;
+    let incremental = api.back_up_changes(volume).await.id;
+    openstack
+        .run(&format!("volume set --name os-vol {volume}"))
+        .succeeds();
+    openstack
+        .run(&format!("volume backup set --name ob2 {incremental}"))
         .succeeds();
 
     // restore
