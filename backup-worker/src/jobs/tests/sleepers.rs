@@ -17,7 +17,9 @@ use crate::store::posix::PosixStore;
 const SIZE: usize = 40_000;
 
 fn bytes(seed: u8) -> Vec<u8> {
-    (0..SIZE).map(|at| (at % 199) as u8 ^ seed).collect()
+    (0..SIZE)
+        .map(|at| u8::try_from(at % 199).unwrap() ^ seed)
+        .collect()
 }
 
 /// A backup that gave back its job after some batches.
