@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use common::broker::{BrokerError, Link, queue_depth, topology};
+use common::broker::{BrokerError, Link, LinkState, queue_depth, topology};
 use common::domain::{JobId, JobKind, JobState, QueueKey};
 use common::messages::rpc::Outcome;
 use common::telemetry::error_chain;
@@ -66,7 +66,9 @@ struct Reconciler {
 
 impl Reconciler {
     async fn look(&mut self) -> Result<(), Trouble> {
-        let elapsed = self.looked_at.elapsed();
+        // A look that waited for the broker is no time in which a worker could have come.
+        let sweep = self.store.settings().jobs.sweep;
+        let elapsed = self.looked_at.elapsed().min(sweep * 2);
         self.looked_at = Instant::now();
         let waiting = self.store.waiting_jobs().await?;
         self.count_unserved(&waiting, elapsed);
@@ -97,7 +99,9 @@ impl Reconciler {
     fn count_unserved(&mut self, waiting: &[JobRow], elapsed: Duration) {
         self.unserved
             .retain(|id, _| waiting.iter().any(|job| job.id == *id));
-        if self.workers.are_unheard() {
+        // A broker that takes no messages takes no signs of life either.
+        let is_muted = *self.link.state().borrow() == LinkState::Blocked;
+        if self.workers.are_unheard() || is_muted {
             return;
         }
         for job in waiting {

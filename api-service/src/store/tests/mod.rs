@@ -4,6 +4,7 @@ mod arranged;
 mod create;
 mod endings;
 mod imports;
+mod races;
 mod restore;
 mod rows;
 mod snapshots;

@@ -26,7 +26,7 @@ impl Stranger {
 }
 
 /// Runs a pragma on the writer.
-async fn set(store: &Store, pragma: &'static str) {
+pub(crate) async fn set(store: &Store, pragma: &'static str) {
     let mut writer = store.0.writer.acquire().await.unwrap();
     writer.execute(pragma).await.unwrap();
 }

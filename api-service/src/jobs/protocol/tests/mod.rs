@@ -4,6 +4,8 @@ mod attempts;
 mod gate;
 mod give_up;
 mod lease;
+mod model;
+mod random;
 
 use common::domain::{BackupStatus, ClaimId, Incarnation, JobKind, JobState, VolumeStatus};
 use common::messages::rpc::{
