@@ -237,6 +237,8 @@ async fn of_a_forced_delete_and_a_commit_one_decides_and_the_backup_is_gone_at_l
         // Only what passed the gate is whole; either way a delete is left to do, and nothing else.
         let whole = answer == Committed::Passed;
         commits_that_won += usize::from(whole);
+        let settled = world.job(job.id).await;
+        assert_eq!(settled.cancel_requested, !whole, "one of them, by one row");
         assert_eq!(
             world.reload(backup.id).await.object_count,
             if whole { 3 } else { 0 }
