@@ -120,7 +120,7 @@ fn done(result: Result<(), RequestError>) -> Answer {
     match result {
         Ok(()) => Answer::Done,
         Err(RequestError::Refused(_) | RequestError::NotFound { .. }) => Answer::Refused,
-        Err(RequestError::Store(error)) => panic!("{error:?}"),
+        Err(error) => panic!("{error:?}"),
     }
 }
 
