@@ -10,3 +10,4 @@ mod cli;
 mod faults;
 mod openstack;
 mod reference;
+mod snapshots;

@@ -13,6 +13,7 @@ impl Tx {
             "jobs",
             "attempts",
             "backups",
+            "snapshots",
             "volumes",
             "outbox",
             "quotas",

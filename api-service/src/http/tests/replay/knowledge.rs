@@ -1,4 +1,4 @@
-//! What the recordings say of each backup and volume, taken together.
+//! What the recordings say of each backup, volume and snapshot, taken together.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::recording::{Exchange, is_uuid};
 
-/// A backup or a volume, by its kind and id.
+/// A backup, a volume or a snapshot, by its kind and id.
 pub(super) type Key = (&'static str, String);
 
 /// Bodies and owners of everything that was recorded.
@@ -47,6 +47,7 @@ impl Knowledge {
             let attribute = [
                 "os-backup-project-attr:project_id",
                 "os-vol-tenant-attr:tenant_id",
+                "os-extended-snapshot-attributes:project_id",
             ];
             let named = attribute.iter().find_map(|name| item[*name].as_str());
             let owner = match named {
@@ -87,7 +88,11 @@ pub(super) fn in_request(exchange: &Exchange) -> Vec<Key> {
         }
     };
     let segments = exchange.segments();
-    for (kind, collection) in [("backup", "backups"), ("volume", "volumes")] {
+    for (kind, collection) in [
+        ("backup", "backups"),
+        ("volume", "volumes"),
+        ("snapshot", "snapshots"),
+    ] {
         if let Some(at) = segments.iter().position(|segment| *segment == collection) {
             add(kind, segments.get(at + 1).copied().unwrap_or_default());
             add(kind, exchange.parameter("marker").unwrap_or_default());
@@ -95,7 +100,11 @@ pub(super) fn in_request(exchange: &Exchange) -> Vec<Key> {
     }
     let members = exchange.request.body.as_object().into_iter().flatten();
     for object in members.filter_map(|(_, value)| value.as_object()) {
-        for (kind, member) in [("volume", "volume_id"), ("backup", "backup_id")] {
+        for (kind, member) in [
+            ("volume", "volume_id"),
+            ("backup", "backup_id"),
+            ("snapshot", "snapshot_id"),
+        ] {
             add(
                 kind,
                 object

@@ -144,10 +144,14 @@ impl Exchange {
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// What the answer shows: (`backup` or `volume`, each of them).
+    /// What the answer shows: (`backup`, `volume` or `snapshot`, each of them).
     pub(super) fn shown(&self) -> (Option<&'static str>, Vec<&Value>) {
         let body = &self.response.body;
-        for (one, many) in [("backup", "backups"), ("volume", "volumes")] {
+        for (one, many) in [
+            ("backup", "backups"),
+            ("volume", "volumes"),
+            ("snapshot", "snapshots"),
+        ] {
             if body[one].is_object() {
                 return (Some(one), vec![&body[one]]);
             }

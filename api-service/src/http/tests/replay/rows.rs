@@ -135,6 +135,25 @@ pub(super) fn volume(body: &Value, owner: &str) -> Map<String, Value> {
     }))
 }
 
+/// A snapshot as the API shows it, as a row of the owner's. The volume must be there before it.
+pub(super) fn snapshot(body: &Value, owner: &str) -> Map<String, Value> {
+    let id = body["id"].as_str().expect("a snapshot has an id");
+    row(json!({
+        "id": id,
+        "project_id": owner,
+        "user_id": or(&body["user_id"], json!("c0c1dc703ccb46fc989d0cf17f054ef5")),
+        "volume_id": body["volume_id"],
+        "status": or(&body["status"], json!("available")),
+        "size_gib": or(&body["size"], json!(1)),
+        "source": format!("snapshot-{id}"),
+        "name": body["name"],
+        "description": body["description"],
+        "metadata": as_text(&body["metadata"], "{}"),
+        "created_at": micros(&or(&body["created_at"], json!(SOME_TIME))),
+        "updated_at": micros(&body["updated_at"]),
+    }))
+}
+
 /// A project's own limit.
 pub(super) fn quota(project: &str, resource: &str, limit: &Value) -> Map<String, Value> {
     row(json!({"project_id": project, "resource": resource, "hard_limit": limit}))

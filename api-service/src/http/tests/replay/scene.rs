@@ -51,6 +51,7 @@ pub(super) fn of(exchange: &Exchange, known: &Knowledge, given: &Given, default:
         caller,
     };
     let things = things(exchange, known, given);
+    let mut snapshots = Vec::new();
     for (key, body) in &things {
         let owner = scene.owner(exchange, known, key, body);
         let vanished = exchange.response.status == 404
@@ -59,12 +60,17 @@ pub(super) fn of(exchange: &Exchange, known: &Knowledge, given: &Given, default:
         if vanished || given.absent.contains(&key.1) {
             continue;
         }
-        if key.0 == "volume" {
-            scene.rows.push(("volumes", rows::volume(body, &owner)));
-        } else {
-            let parent = parent_of(body, &things);
-            scene.put_backup(body, &owner, parent, exchange);
+        match key.0 {
+            "volume" => scene.rows.push(("volumes", rows::volume(body, &owner))),
+            "snapshot" => snapshots.push(rows::snapshot(body, &owner)),
+            _ => {
+                let parent = parent_of(body, &things);
+                scene.put_backup(body, &owner, parent, exchange);
+            }
         }
+    }
+    for snapshot in snapshots {
+        scene.put_snapshot(snapshot);
     }
     scene.put_others(exchange, given);
     scene.rows
@@ -151,6 +157,7 @@ impl Scene {
             &body["owner"],
             &body["os-backup-project-attr:project_id"],
             &body["os-vol-tenant-attr:tenant_id"],
+            &body["os-extended-snapshot-attributes:project_id"],
         ];
         let is_noauth = exchange.who.as_deref() == Some("noauth");
         let named = named.iter().find_map(|owner| owner.as_str());
@@ -184,6 +191,18 @@ impl Scene {
         }
     }
 
+    /// A snapshot comes after its volume, which is somebody's even when the exchange does not speak of it.
+    fn put_snapshot(&mut self, snapshot: Map<String, Value>) {
+        let of = &snapshot["volume_id"];
+        let is_it =
+            |(table, row): &(&str, Map<String, Value>)| *table == "volumes" && row["id"] == *of;
+        if !self.rows.iter().any(is_it) {
+            let volume = rows::volume(&json!({"id": of}), rows::SOMEBODY_ELSE);
+            self.rows.push(("volumes", volume));
+        }
+        self.rows.push(("snapshots", snapshot));
+    }
+
     fn add(&mut self, backup: &Map<String, Value>) {
         self.rows.push(("backups", backup.clone()));
         if let Some(attempt) = rows::attempt(backup) {
@@ -207,6 +226,7 @@ impl Scene {
                     "totalBackupGigabytesUsed",
                 ),
                 ("volumes", "maxTotalVolumes", "totalVolumesUsed"),
+                ("snapshots", "maxTotalSnapshots", "totalSnapshotsUsed"),
                 ("gigabytes", "maxTotalVolumeGigabytes", "totalGigabytesUsed"),
             ] {
                 limits.insert(resource.to_owned(), absolute[max].clone());
@@ -220,7 +240,13 @@ impl Scene {
                 .copied()
                 .unwrap_or_default()
                 .to_owned();
-            for resource in ["backups", "backup_gigabytes", "volumes", "gigabytes"] {
+            for resource in [
+                "backups",
+                "backup_gigabytes",
+                "volumes",
+                "gigabytes",
+                "snapshots",
+            ] {
                 let shown = &quota[resource];
                 let limit = if shown.is_object() {
                     &shown["limit"]
@@ -255,8 +281,15 @@ impl Scene {
                 self.add(&rows::backup(&body, &project, None));
             }
         }
-        for body in some(of("volumes"), of("gigabytes"), "2000-01-01T00:00:00.000000") {
+        // The gigabytes are those of volumes and snapshots together.
+        let (volumes, snapshots) = (of("volumes"), of("snapshots"));
+        let gigabytes = of("gigabytes").saturating_sub(snapshots);
+        for body in some(volumes, gigabytes, "2000-01-01T00:00:00.000000") {
             self.rows.push(("volumes", rows::volume(&body, &project)));
+        }
+        for mut body in some(snapshots, snapshots, "2000-01-01T00:00:00.000000") {
+            body["volume_id"] = json!(Uuid::new_v4().to_string());
+            self.put_snapshot(rows::snapshot(&body, &project));
         }
     }
 }

@@ -1,0 +1,190 @@
+//! Snapshots and metadata with both clients.
+
+use common::domain::{BackupId, BackupStatus, SnapshotId, SnapshotStatus, VolumeId, VolumeStatus};
+use harness::TestStack;
+use serde_json::{Value, json};
+
+use crate::cli::{Cli, id, programs};
+
+/// A member that must be a text.
+#[track_caller]
+fn text<'v>(value: &'v Value, member: &str) -> &'v str {
+    let text = value[member].as_str();
+    text.unwrap_or_else(|| panic!("no text `{member}` in {value}"))
+}
+
+#[tokio::test]
+async fn every_snapshot_verb_of_openstack_does_its_deed() {
+    let Some(bin) = programs() else { return };
+    let stack = TestStack::start().await;
+    let api = stack.api();
+    let openstack = Cli::openstack(&bin, &stack);
+    let run = |line: &str| openstack.run(line).succeeds();
+    let volume: VolumeId = id(text(&openstack.json("volume create --size 1 os-vol"), "id"));
+    api.until_volume(volume, VolumeStatus::Available).await;
+
+    // create
+    let created = openstack
+        .json("volume snapshot create --volume os-vol --description one --property k=v osnap");
+    assert_eq!(text(&created, "name"), "osnap");
+    assert_eq!(text(&created, "volume_id"), volume.to_string());
+    assert_eq!(created["size"], 1);
+    let snapshot: SnapshotId = id(text(&created, "id"));
+    api.until_snapshot(snapshot, SnapshotStatus::Available)
+        .await;
+
+    // list, show
+    let list = openstack.json("volume snapshot list --long --name osnap --volume os-vol");
+    assert_eq!(list[0]["ID"], snapshot.to_string());
+    assert_eq!(list[0]["Status"], "available");
+    assert_eq!(list[0]["Properties"], json!({"k": "v"}));
+    let none = openstack.json("volume snapshot list --status error");
+    assert_eq!(none, json!([]));
+    let shown = openstack.json("volume snapshot show osnap");
+    assert_eq!(text(&shown, "description"), "one");
+
+    // set, unset
+    run("volume snapshot set --name osnap2 --description two --property a=b osnap");
+    run("volume snapshot unset --property k osnap2");
+    run("volume snapshot set --state error osnap2");
+    let shown = openstack.json("volume snapshot show osnap2");
+    assert_eq!(text(&shown, "description"), "two");
+    assert_eq!(shown["properties"], json!({"a": "b"}));
+    assert_eq!(text(&shown, "status"), "error");
+    run("volume snapshot set --no-property --state available osnap2");
+    let shown = openstack.json("volume snapshot show osnap2");
+    assert_eq!(shown["properties"], json!({}));
+
+    // What is made from it.
+    let created = openstack.json("volume backup create --name ob --snapshot osnap2 os-vol");
+    let backup: BackupId = id(text(&created, "id"));
+    let told = api.until_backup(backup, BackupStatus::Available).await;
+    assert_eq!(told.snapshot_id, Some(snapshot.to_string()));
+    let created = openstack.json("volume create --snapshot osnap2 os-copy");
+    assert_eq!(text(&created, "snapshot_id"), snapshot.to_string());
+    let copy: VolumeId = id(text(&created, "id"));
+    api.until_volume(copy, VolumeStatus::Available).await;
+
+    // delete
+    openstack
+        .run("volume delete os-vol")
+        .fails("have snapshots");
+    run("volume snapshot delete osnap2");
+    api.until_snapshot_is_gone(snapshot).await;
+    let created = openstack.json("volume snapshot create --volume os-vol --force other");
+    let other: SnapshotId = id(text(&created, "id"));
+    api.until_snapshot(other, SnapshotStatus::Available).await;
+    run("volume snapshot delete --force other");
+    api.until_snapshot_is_gone(other).await;
+    let created = openstack.json("volume snapshot create --volume os-vol last");
+    let last: SnapshotId = id(text(&created, "id"));
+    api.until_snapshot(last, SnapshotStatus::Available).await;
+    run("volume delete --purge os-vol");
+    api.until_snapshot_is_gone(last).await;
+    openstack
+        .run("volume snapshot show no-such-snapshot")
+        .fails("no-such-snapshot");
+    stack.assert_nothing_left_behind().await;
+}
+
+#[tokio::test]
+async fn every_snapshot_verb_of_cinder_does_its_deed() {
+    let Some(bin) = programs() else { return };
+    let stack = TestStack::start().await;
+    let api = stack.api();
+    let cinder = Cli::cinder(&bin, &stack);
+    let run = |line: &str| cinder.run(line).succeeds();
+    let volume = api.create_volume(1).await;
+
+    // create
+    let line = format!("snapshot-create --name csnap --description one --metadata k=v {volume}");
+    let created = run(&line).properties();
+    assert_eq!(created["name"], "csnap");
+    assert_eq!(created["volume_id"], volume.to_string());
+    let snapshot: SnapshotId = id(&created["id"]);
+    api.until_snapshot(snapshot, SnapshotStatus::Available)
+        .await;
+
+    // list, show
+    let list = run(&format!("snapshot-list --volume-id {volume} --name csnap")).rows();
+    assert_eq!(list[0]["ID"], snapshot.to_string());
+    assert_eq!(list[0]["Status"], "available");
+    let shown = run("snapshot-show csnap").properties();
+    assert_eq!(shown["os-extended-snapshot-attributes:progress"], "100%");
+
+    // rename, metadata, reset-state
+    run("snapshot-rename --description two csnap csnap2");
+    run("snapshot-metadata csnap2 set a=b");
+    run("snapshot-metadata csnap2 unset k");
+    run("snapshot-metadata-show csnap2").says("| a ");
+    let shown = api.until_snapshot(snapshot, SnapshotStatus::Available);
+    let shown = shown.await;
+    assert_eq!(shown.name.as_deref(), Some("csnap2"));
+    assert_eq!(shown.description.as_deref(), Some("two"));
+    let pairs: Vec<_> = shown.metadata.into_iter().collect();
+    assert_eq!(pairs, [("a".to_owned(), "b".to_owned())]);
+    run("snapshot-metadata-update-all csnap2 z=y").says("{'z': 'y'}");
+    run("snapshot-reset-state --state error csnap2");
+    assert_eq!(run("snapshot-show csnap2").properties()["status"], "error");
+    run("snapshot-reset-state csnap2");
+
+    // What is made from it.
+    let line = format!("backup-create --name cb --snapshot-id {snapshot} {volume}");
+    let backup: BackupId = id(&run(&line).properties()["id"]);
+    let told = api.until_backup(backup, BackupStatus::Available).await;
+    assert_eq!(told.snapshot_id, Some(snapshot.to_string()));
+    let line = format!("create --snapshot-id {snapshot} --name ccopy");
+    let created = run(&line).properties();
+    assert_eq!(created["snapshot_id"], snapshot.to_string());
+    let copy: VolumeId = id(&created["id"]);
+    api.until_volume(copy, VolumeStatus::Available).await;
+
+    // delete
+    cinder
+        .run(&format!("delete {volume}"))
+        .fails("have snapshots");
+    run("snapshot-delete csnap2");
+    api.until_snapshot_is_gone(snapshot).await;
+    let other = api.take_snapshot(volume).await;
+    run(&format!("snapshot-delete --force {other}"));
+    api.until_snapshot_is_gone(other).await;
+    let last = api.take_snapshot(volume).await;
+    run(&format!("delete --cascade {volume}"));
+    api.until_snapshot_is_gone(last).await;
+    stack.assert_nothing_left_behind().await;
+}
+
+#[tokio::test]
+async fn both_clients_change_a_volumes_metadata_pair_by_pair() {
+    let Some(bin) = programs() else { return };
+    let stack = TestStack::start().await;
+    let api = stack.api();
+    let openstack = Cli::openstack(&bin, &stack);
+    let cinder = Cli::cinder(&bin, &stack);
+    let volume = api.create_volume(1).await;
+    let pairs = async || {
+        let pairs = api.volume(volume).await.metadata.into_iter();
+        let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.join(" ")
+    };
+    let run = |line: String| openstack.run(&line).succeeds();
+    run(format!("volume set --property a=b --property c=d {volume}"));
+    assert_eq!(pairs().await, "a=b c=d");
+    run(format!("volume unset --property a {volume}"));
+    assert_eq!(pairs().await, "c=d");
+    run(format!("volume set --no-property --property e=f {volume}"));
+    assert_eq!(pairs().await, "e=f");
+
+    let run = |line: String| cinder.run(&line).succeeds();
+    run(format!("metadata {volume} set g=h"));
+    run(format!("metadata-show {volume}")).says("| g ");
+    run(format!("metadata {volume} unset e"));
+    assert_eq!(pairs().await, "g=h");
+    run(format!("metadata-update-all {volume} only=1"));
+    assert_eq!(pairs().await, "only=1");
+    run(format!("force-delete {volume}"));
+    harness::until("the volume to be gone", async || {
+        api.find_volume(volume).await.is_none().then_some(())
+    })
+    .await;
+}
