@@ -120,14 +120,10 @@ async fn a_volume_made_from_a_snapshot_is_independent_of_it() {
     let snapshot = api.take_snapshot(id).await;
     volume::write_at(&stack.volumes().join("odd.raw"), 0, &[0xEE; 4096]);
     let copy = api.volume_from(snapshot).await;
+    api.delete_snapshot(snapshot).await;
     let file = stack.file_of(copy);
     assert_eq!(volume::length(&file), 1024 * MIB);
     volume::assert_holds(&file, &bytes);
-    api.delete_snapshot(snapshot).await;
-    volume::write_at(&file, 0, b"its own");
-    let backup = api.back_up(copy).await;
-    let restored = api.bring_back(backup.id).await;
-    volume::assert_same_bytes(&stack.file_of(restored), &file);
     stack.assert_nothing_left_behind().await;
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Given {
     backups: BTreeMap<String, Value>,
     /// Volumes that were otherwise, by id.
     volumes: BTreeMap<String, Value>,
+    /// Snapshots that were otherwise, by id.
+    snapshots: BTreeMap<String, Value>,
     /// Named, and not there.
     absent: Vec<String>,
     /// The caller's own limits.
@@ -121,7 +123,11 @@ fn things(exchange: &Exchange, known: &Knowledge, given: &Given) -> Vec<(Key, Va
             "data_timestamp": "2026-11-22T06:00:00.000000"});
         put(("backup", Uuid::new_v4().to_string()), parent);
     }
-    for (kind, changes) in [("backup", &given.backups), ("volume", &given.volumes)] {
+    for (kind, changes) in [
+        ("backup", &given.backups),
+        ("volume", &given.volumes),
+        ("snapshot", &given.snapshots),
+    ] {
         for (id, body) in changes {
             put((kind, id.clone()), body.clone());
         }
