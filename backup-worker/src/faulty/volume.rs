@@ -104,19 +104,25 @@ impl VolumeDriver for FaultyVolumes {
     }
 
     fn create_snapshot(&self, snapshot: &SnapshotRef, generation: u64) -> Result<(), VolumeError> {
-        self.inner.create_snapshot(snapshot, generation)
+        let name = snapshot.name.as_str();
+        call(&self.faults, Verb::Freeze, name, || {
+            self.inner.create_snapshot(snapshot, generation)
+        })
     }
 
     fn open_snapshot(&self, snapshot: &SnapshotRef) -> Result<Box<dyn FrozenVolume>, VolumeError> {
-        let name = snapshot.name.to_string();
-        let frozen = call(&self.faults, Verb::Freeze, &name, || {
+        let name = snapshot.name.as_str();
+        let frozen = call(&self.faults, Verb::Freeze, name, || {
             self.inner.open_snapshot(snapshot)
         })?;
         Ok(self.frozen(frozen))
     }
 
     fn delete_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), VolumeError> {
-        self.inner.delete_snapshot(snapshot)
+        let name = snapshot.name.as_str();
+        call(&self.faults, Verb::RemoveSnapshot, name, || {
+            self.inner.delete_snapshot(snapshot)
+        })
     }
 
     fn open_target(&self, volume: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError> {
