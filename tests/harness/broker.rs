@@ -56,13 +56,13 @@ impl Broker {
         Self::vhost_of(amqp, management, None).await
     }
 
-    /// A node of its own, which the test may stop.
+    /// A node of its own, which the test may stop. `settings` are more lines of its configuration.
     ///
     /// # Panics
     /// When it does not come up.
-    pub async fn private() -> Self {
+    pub async fn private(settings: &str) -> Self {
         let directory = TempDir::with_prefix("emberkeep-broker-").expect("a directory can be made");
-        let node = Node::start(directory.path())
+        let node = Node::start_bound(directory.path(), settings)
             .await
             .expect("a broker can be started");
         let parse = |url: String| url.parse().expect("a node has urls");
@@ -113,6 +113,39 @@ impl Broker {
     pub(crate) async fn start(&mut self) {
         let started = self.node().start_again().await;
         started.expect("the broker can be started again");
+    }
+
+    /// Kills a private node.
+    pub(crate) async fn kill(&mut self) {
+        let killed = self.node().kill().await;
+        killed.expect("the broker can be killed");
+    }
+
+    /// Runs `rabbitmqctl` against a private node.
+    ///
+    /// # Panics
+    /// When there is none, or the command fails.
+    pub async fn control(&mut self, arguments: &[&str]) {
+        let done = self.node().control(arguments).await;
+        done.expect("rabbitmqctl does as it is told");
+    }
+
+    /// Host and port of AMQP.
+    pub(crate) fn address(&self) -> String {
+        let host = self.amqp.host_str().expect("an amqp url names a host");
+        format!("{host}:{}", self.amqp.port().unwrap_or(5672))
+    }
+
+    /// The url of this vhost at another port of this machine.
+    pub(crate) fn url_at(&self, address: std::net::SocketAddr) -> String {
+        let mut url = self.amqp.clone();
+        url.set_host(Some(&address.ip().to_string()))
+            .and_then(|()| {
+                url.set_port(Some(address.port()))
+                    .map_err(|()| unreachable!())
+            })
+            .expect("an amqp url has a host and a port");
+        url.into()
     }
 
     fn user(&self) -> &str {

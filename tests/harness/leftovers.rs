@@ -17,6 +17,7 @@ impl TestStack {
     /// * on the target no scratch place; for each available backup its objects without a hole
     ///   and both closing files; and not one file more
     /// * no volume, snapshot or backup in a working status
+    /// * no lease: a clean may wait for its time, but nobody has a job
     ///
     /// Clean-up has its own time (two leases after the end), so this waits.
     ///
@@ -40,10 +41,18 @@ impl TestStack {
     pub async fn leftovers(&self) -> Vec<String> {
         let mut found = self.leftovers_on_target().await;
         found.extend(self.leftovers_on_volumes().await);
+        found.extend(self.held_jobs().await);
         for (queue, messages) in self.broker().held_messages().await {
             found.push(format!("{messages} messages in {queue}"));
         }
         found
+    }
+
+    async fn held_jobs(&self) -> Vec<String> {
+        let answer = self.api().get("/admin/jobs").await.expect(200);
+        let jobs = answer["jobs"].as_array().cloned().unwrap_or_default();
+        let held = jobs.iter().filter(|job| job["state"] != "queued");
+        held.map(|job| format!("a lease: {job}")).collect()
     }
 
     async fn leftovers_on_target(&self) -> Vec<String> {

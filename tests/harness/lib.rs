@@ -6,6 +6,7 @@
 //! * [`Api`]: the HTTP client, which also checks that each status it sees may follow the one before
 //! * [`volume`]: volumes as bytes: writing them, comparing them
 //! * [`Target`]: what lies on the backup target
+//! * [`Proxy`]: the way of a process to the broker, which can be cut
 //! * [`Listener`]: another service that listens to our events
 //!
 //! A harness has nobody to return an error to: what goes wrong here panics with a sentence that
@@ -17,6 +18,8 @@ mod events;
 mod leftovers;
 mod model;
 mod process;
+mod proxy;
+mod repeater;
 mod stack;
 mod target;
 pub mod volume;
@@ -27,6 +30,8 @@ pub use broker::Broker;
 pub use events::{Event, Listener};
 pub use model::{Backup, Progress, Restored, Snapshot, Volume};
 pub use process::Process;
+pub use proxy::Proxy;
+pub use repeater::Repeater;
 pub use stack::{Builder, TestStack};
 pub use target::{Target, Tree};
 pub use wait::{PATIENCE, until, until_within};

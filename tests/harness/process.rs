@@ -21,16 +21,27 @@ pub struct Process {
     child: Mutex<Option<Child>>,
 }
 
-/// Finds a binary of this build: beside the directory of the running test.
+/// Set for the fault suite: the directory of the programs that can be struck.
+const BINARIES: &str = "EMBERKEEP_TEST_BINARIES";
+
+/// What the crate `fail` reads.
+const FAILPOINTS: &str = "FAILPOINTS";
+
+/// Finds a binary of this build: beside the directory of the running test, unless the environment says where.
 ///
 /// # Panics
 /// When it has not been built.
 pub(crate) fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
-    let directory = test
-        .ancestors()
-        .nth(2)
-        .expect("a test lies in <target>/<profile>/deps");
+    let directory = std::env::var_os(BINARIES).map_or_else(
+        || {
+            let beside = test.ancestors().nth(2);
+            beside
+                .expect("a test lies in <target>/<profile>/deps")
+                .to_owned()
+        },
+        PathBuf::from,
+    );
     let program = directory.join(name);
     assert!(
         program.is_file(),
@@ -77,6 +88,53 @@ impl Process {
         environment.push((variable, value));
     }
 
+    /// Where its failpoints note what they struck.
+    pub(crate) fn strike_in(&self, directory: &Path) {
+        let directory = directory.to_string_lossy().into_owned();
+        let mut environment = self.environment.lock().expect("not poisoned");
+        environment.push(("EMBERKEEP_FAULTS".to_owned(), directory));
+    }
+
+    /// Sets what the next start does at failpoints: see `common/src/faults.rs`.
+    ///
+    /// # Panics
+    /// Never but for a poisoned lock.
+    pub fn arm(&self, failpoints: &str) {
+        let mut environment = self.environment.lock().expect("not poisoned");
+        environment.retain(|(name, _)| name != FAILPOINTS);
+        environment.push((FAILPOINTS.to_owned(), failpoints.to_owned()));
+    }
+
+    /// Kills it if it runs, and starts it with these failpoints; none is an ordinary start.
+    pub fn restart_with(&self, failpoints: &str) {
+        self.arm(failpoints);
+        self.end();
+        self.start();
+    }
+
+    /// Kills it if it runs.
+    ///
+    /// # Panics
+    /// Never but for a poisoned lock.
+    pub fn end(&self) {
+        if let Some(mut child) = self.child.lock().expect("not poisoned").take() {
+            child.kill().expect("a child can be killed");
+            child.wait().expect("a child can be waited for");
+        }
+    }
+
+    /// Whether it was started and is gone all the same.
+    ///
+    /// # Panics
+    /// Never but for a poisoned lock.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let mut child = self.child.lock().expect("not poisoned");
+        child
+            .as_mut()
+            .is_some_and(|child| child.try_wait().expect("a child can be asked").is_some())
+    }
+
     /// Starts it; its log goes on in the same file.
     ///
     /// # Panics
@@ -115,8 +173,12 @@ impl Process {
     }
 
     fn command(&self, log: File) -> Command {
-        let mut command = Command::new(&self.program);
+        // `setpriv` becomes the program, so the id is the program's own. The program ends with the
+        // thread that started it, also when that is killed and can end nothing.
+        let mut command = Command::new("setpriv");
         command
+            .args(["--pdeathsig", "KILL"])
+            .arg(&self.program)
             .args(&self.arguments)
             .envs(
                 self.environment

@@ -11,6 +11,8 @@ use crate::api::Api;
 use crate::broker::Broker;
 use crate::events::Listener;
 use crate::process::{Process, override_variable};
+use crate::proxy::Proxy;
+use crate::repeater::Repeater;
 use crate::target::{Target, files_below, name_of};
 use crate::volume;
 use crate::wait::until;
@@ -28,7 +30,8 @@ pub struct TestStack {
     volumes: PathBuf,
     managed: Mutex<BTreeSet<String>>,
     target: Target,
-    _directory: TempDir,
+    proxies: Vec<Proxy>,
+    directory: TempDir,
 }
 
 /// What a stack is to be like.
@@ -38,6 +41,8 @@ pub struct Builder {
     workers: usize,
     spare_workers: usize,
     private_broker: bool,
+    broker_settings: String,
+    proxied: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -71,10 +76,22 @@ impl Builder {
         self
     }
 
+    /// A broker of its own with more lines in its `rabbitmq.conf`.
+    pub fn private_broker_with(mut self, settings: &str) -> Self {
+        settings.clone_into(&mut self.broker_settings);
+        self.private_broker()
+    }
+
+    /// Each process reaches the broker over a proxy of its own: see [`TestStack::proxies`].
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> TestStack {
         let broker = if self.private_broker {
-            Broker::private().await
+            Broker::private(&self.broker_settings).await
         } else {
             Broker::shared().await
         };
@@ -94,6 +111,8 @@ impl TestStack {
             workers: 1,
             spare_workers: 0,
             private_broker: false,
+            broker_settings: String::new(),
+            proxied: false,
             settings: Vec::new(),
         }
     }
@@ -107,6 +126,7 @@ impl TestStack {
             path
         };
         let (volumes, backups, logs) = (within("volumes"), within("backups"), within("logs"));
+        let strikes = within("strikes");
         let config = root.join("emberkeep.toml");
         let text = configuration(broker.amqp_url(), root, &volumes, &backups);
         std::fs::write(&config, text).expect("a file can be written");
@@ -135,6 +155,18 @@ impl TestStack {
             })
             .collect();
 
+        for process in std::iter::once(&api_service).chain(&workers) {
+            process.strike_in(&strikes);
+        }
+        let mut proxies = Vec::new();
+        if wishes.proxied {
+            for process in std::iter::once(&api_service).chain(&workers) {
+                let proxy = Proxy::to(broker.address());
+                process.set("amqp.url", &broker.url_at(proxy.address()));
+                proxies.push(proxy);
+            }
+        }
+
         let preparer = Process::new("init", "backup-worker", &config, environment, &logs);
         let target_id = preparer.run("init-target");
         assert!(!target_id.trim().is_empty(), "init-target prints the id");
@@ -154,7 +186,8 @@ impl TestStack {
             volumes,
             managed: Mutex::default(),
             target: Target::new(backups),
-            _directory: directory,
+            proxies,
+            directory,
         };
         stack.until_ready().await;
         stack
@@ -204,6 +237,66 @@ impl TestStack {
         self.broker.start().await;
     }
 
+    /// Kills a private broker, as a power cut would.
+    pub async fn kill_broker(&mut self) {
+        self.broker.kill().await;
+    }
+
+    /// Runs `rabbitmqctl` against a private broker.
+    pub async fn control_broker(&mut self, arguments: &[&str]) {
+        self.broker.control(arguments).await;
+    }
+
+    /// The proxies of the api-service and of each worker, if the stack has them.
+    #[must_use]
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// Whether a failpoint killed or stopped a process since [`TestStack::forget_strikes`].
+    #[must_use]
+    pub fn was_struck(&self, point: &str) -> bool {
+        self.strikes().join(point).exists()
+    }
+
+    /// Lets every failpoint strike once more.
+    ///
+    /// # Panics
+    /// When their marks cannot be removed.
+    pub fn forget_strikes(&self) {
+        for entry in self.strikes().read_dir().expect("it can be read").flatten() {
+            std::fs::remove_file(entry.path()).expect("it can be removed");
+        }
+    }
+
+    /// The lines that failpoints were told to trace.
+    #[must_use]
+    pub fn trace(&self) -> Vec<String> {
+        let trace = std::fs::read_to_string(self.strikes().join("trace"));
+        trace
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn strikes(&self) -> PathBuf {
+        self.directory.path().join("strikes")
+    }
+
+    /// Copies the logs of all processes to a directory, for somebody to read later.
+    ///
+    /// # Errors
+    /// When they cannot be copied.
+    pub fn keep_logs(&self, to: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        for entry in self.directory.path().join("logs").read_dir()? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+
     /// The api-service's process.
     #[must_use]
     pub fn api_service(&self) -> &Process {
@@ -226,6 +319,11 @@ impl TestStack {
     #[must_use]
     pub fn volumes(&self) -> &Path {
         &self.volumes
+    }
+
+    /// Publishes again what an exchange gets with this key, from now on: see [`Repeater`].
+    pub async fn repeat(&self, exchange: &str, key: &str, times: usize, held: usize) -> Repeater {
+        Repeater::bind(&self.broker, exchange, key, times, held).await
     }
 
     /// Listens to events with this key from now on.

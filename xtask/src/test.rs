@@ -141,13 +141,13 @@ pub async fn run_clients(broker: Broker, may_install: bool) -> Result<()> {
 }
 
 /// The broker of the tests, and the environment in which they find it.
-async fn start_broker(
+pub(crate) async fn start_broker(
     broker: &Broker,
     scratch: &ScratchDir,
 ) -> Result<(Option<Node>, Vec<(&'static str, String)>)> {
     match broker {
         Broker::Private => {
-            let node = Node::start(&scratch.path().join("rabbitmq")).await?;
+            let node = Node::start_bound(&scratch.path().join("rabbitmq"), "").await?;
             let environment = vec![
                 ("EMBERKEEP_TEST_AMQP_URL", node.amqp_url()),
                 ("EMBERKEEP_TEST_MANAGEMENT_URL", node.management_url()),

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Node, Record};
 use crate::files;
@@ -30,7 +30,8 @@ impl Node {
              # A small machine is enough: neither alarm may go off for want of what other programs use.\n\
              vm_memory_high_watermark.absolute = 1GB\n\
              disk_free_limit.absolute = 50MB\n\
-             raft.wal_max_size_bytes = 67108864\n",
+             raft.wal_max_size_bytes = 67108864\n{settings}\n",
+            settings = self.settings,
             amqp = ports.amqp,
             management = ports.management,
         );
@@ -40,6 +41,25 @@ impl Node {
             "[rabbitmq_management].\n",
         )?;
         files::write_private(&self.dir.join("env.conf"), "")
+    }
+
+    /// Runs `rabbitmqctl` against the running node.
+    ///
+    /// # Errors
+    /// When it is not installed or does not succeed.
+    pub async fn control(&self, arguments: &[&str]) -> Result<()> {
+        let beside = super::server_script().context("RabbitMQ is not installed")?;
+        let mut command = Command::new(beside.with_file_name("rabbitmqctl"));
+        self.prepare(&mut command);
+        command.args(["-n", &self.record.name]).args(arguments);
+        let output = tokio::process::Command::from(command).output().await;
+        let output = output.context("start rabbitmqctl")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "rabbitmqctl {arguments:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
     }
 
     /// The environment of its start, without anything that is meant for another node.

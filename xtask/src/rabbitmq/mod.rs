@@ -13,6 +13,7 @@
 mod answers;
 mod environment;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,6 +66,10 @@ impl Ports {
 pub struct Node {
     dir: PathBuf,
     record: Record,
+    /// More lines of its configuration.
+    settings: String,
+    /// It ends with the thread that starts it, also when that is killed and can end nothing.
+    bound: bool,
     lives_on: bool,
 }
 
@@ -75,6 +80,19 @@ impl Node {
     /// # Errors
     /// When RabbitMQ is not installed, a node runs from this folder already, or it does not come up.
     pub async fn start(dir: &Path) -> Result<Self> {
+        Self::start_as(dir, "", false).await
+    }
+
+    /// Starts a node for tests, which ends with the thread that starts it, however that ends.
+    /// `settings` are more lines of its `rabbitmq.conf`.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_bound(dir: &Path, settings: &str) -> Result<Self> {
+        Self::start_as(dir, settings, true).await
+    }
+
+    async fn start_as(dir: &Path, settings: &str, bound: bool) -> Result<Self> {
         files::make_private_dir(dir)?;
         let dir = dir
             .canonicalize()
@@ -97,6 +115,8 @@ impl Node {
         let mut node = Self {
             dir,
             record,
+            settings: settings.to_owned(),
+            bound,
             lives_on: false,
         };
         let mut tries_left = PORT_TRIES;
@@ -123,6 +143,8 @@ impl Node {
         Ok(record.map(|record| Self {
             dir: dir.to_owned(),
             record,
+            settings: String::new(),
+            bound: false,
             lives_on: true,
         }))
     }
@@ -235,7 +257,8 @@ impl Node {
         // Started by hand, so that its id is known; Erlang would start one that nobody ends.
         let epmd_port = self.record.ports.epmd.to_string();
         let arguments = ["-address", "127.0.0.1", "-port", &epmd_port].map(AsRef::as_ref);
-        let epmd = Process::spawn_detached(&epmd, &arguments, &self.dir.join("epmd.log"), |_| ())?;
+        let log = self.dir.join("epmd.log");
+        let epmd = self.spawn(&epmd, &arguments, &log, |_| ())?;
         self.record.epmd = Some(epmd);
         self.save()?;
         answers::accepts(self.record.ports.epmd, epmd)
@@ -243,7 +266,7 @@ impl Node {
             .context("start epmd")?;
 
         let log = self.dir.join("server.log");
-        let server = Process::spawn_detached(&script, &[], &log, |command| {
+        let server = self.spawn(&script, &[], &log, |command| {
             self.prepare(command);
         })?;
         self.record.server = Some(server);
@@ -260,6 +283,21 @@ impl Node {
                 files::tail(&log, 15)
             )
         })
+    }
+
+    fn spawn(
+        &self,
+        program: &Path,
+        arguments: &[&OsStr],
+        log: &Path,
+        prepare: impl FnOnce(&mut std::process::Command),
+    ) -> Result<Process> {
+        if !self.bound {
+            return Process::spawn_detached(program, arguments, log, prepare);
+        }
+        let mut all = vec!["--pdeathsig".as_ref(), "KILL".as_ref(), program.as_os_str()];
+        all.extend(arguments);
+        Process::spawn_detached(Path::new("setpriv"), &all, log, prepare)
     }
 
     /// Whether the failed start was for a port that someone else has.
