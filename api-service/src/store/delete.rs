@@ -25,7 +25,8 @@ impl Store {
         if force {
             may_force_delete(backup.dependents)?;
         } else {
-            may_delete(backup.status, backup.dependents)?;
+            let counted = !common::faults::planted("dependents_not_counted");
+            may_delete(backup.status, if counted { backup.dependents } else { 0 })?;
         }
         match tx.unsettled_job_of_backup(id).await? {
             None => {

@@ -240,6 +240,10 @@ impl Session {
             incarnation: self.env.incarnation,
         };
         let asked_at = self.env.boot_clock.now();
+        if common::faults::planted("ack_before_claim") {
+            message.ack().await;
+            tokio::time::sleep(Duration::from_millis(300)).await; // it has gone out
+        }
         match common::durable!("worker.claim", self.ask(claim.clone()).await) {
             Ok(answer) => self.answered(slot, &message, claim, asked_at, answer).await,
             Err(AskError::Malformed(why)) => {

@@ -8,6 +8,7 @@ use super::{Done, Job, erase};
 
 pub(super) fn run(job: &Job, sheet: &CleanSheet) -> Result<Done, Halt> {
     job.lease.phase("cleaning");
+    common::failpoint!("clean.begin");
     job.lease.keep_going()?;
     let names = &sheet.names;
     match sheet.scope {

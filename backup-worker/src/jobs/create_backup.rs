@@ -62,7 +62,12 @@ pub(super) fn run(job: &Job, mut sheet: BackupSheet) -> Result<Done, Suspended> 
     loop {
         way = match way {
             Ok(done) => return Ok(done),
-            Err(Detour::Suspended(suspended)) => return Err(suspended),
+            Err(Detour::Suspended(suspended)) => {
+                if common::faults::planted("fenced_cleans_up") {
+                    erase_although_fenced(job, &sheet);
+                }
+                return Err(suspended);
+            }
             Err(Detour::Finish) => {
                 sheet.committed = true;
                 make(job, &sheet)
@@ -155,6 +160,9 @@ fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Froz
                 "backup.snapshot",
                 driver.freeze(&sheet.volume, temporary, job.generation, sheet.in_use)
             )?,
+            (None, Some(temporary), Some(_)) if common::faults::planted("snapshot_recreated") => {
+                driver.freeze(&sheet.volume, temporary, job.generation, sheet.in_use)?
+            }
             (None, Some(temporary), Some(first)) => driver
                 .reopen(&sheet.volume, temporary, &first.identity)?
                 .ok_or_else(|| {
@@ -168,7 +176,7 @@ fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Froz
         codec_fingerprint: codec::fingerprint(),
     };
     let first = job.lease.frozen(sheet.names.number, seen.clone())?;
-    if first.identity != seen.identity {
+    if first.identity != seen.identity && !common::faults::planted("snapshot_recreated") {
         return Err(Detour::Restart(
             "another view of the volume was frozen first".to_owned(),
         ));
@@ -301,6 +309,9 @@ fn settle(
 
 /// Step E: the state owner first, and only what it has recorded as failed is removed.
 fn end(job: &Job, sheet: &BackupSheet, cause: FailCause, reason: String) -> Result<Done, Detour> {
+    if common::faults::planted("delete_before_fail") {
+        erase::objects(job, &sheet.names)?;
+    }
     match job.lease.fail(cause, reason.clone())? {
         Failed::Recorded => {}
         Failed::Committed if cause == FailCause::Lost => {
@@ -311,8 +322,12 @@ fn end(job: &Job, sheet: &BackupSheet, cause: FailCause, reason: String) -> Resu
         Failed::Fenced => return Err(LeaseError::Fenced.into()),
     }
     job.lease.phase("cleaning");
-    let removed = erase::objects(job, &sheet.names)
-        .and_then(|()| erase::snapshot(job, Some(&sheet.volume), &sheet.names));
+    let removed = erase::objects(job, &sheet.names).and_then(|()| {
+        if common::faults::planted("snapshot_forgotten") {
+            return Ok(());
+        }
+        erase::snapshot(job, Some(&sheet.volume), &sheet.names)
+    });
     match removed {
         Ok(()) => {}
         // The state owner has a `clean` job do what cannot be done now.
@@ -324,6 +339,16 @@ fn end(job: &Job, sheet: &BackupSheet, cause: FailCause, reason: String) -> Resu
         FailCause::Cancelled => Done::new(Outcome::Cancelled),
         FailCause::Lasting | FailCause::GiveUp | FailCause::Lost => Done::failed(reason),
     })
+}
+
+/// A bug that can be planted.
+fn erase_although_fenced(job: &Job, sheet: &BackupSheet) {
+    let whatever = || Ok::<(), StoreError>(());
+    drop(erase::remove_stored(
+        &*job.env.store,
+        &sheet.names,
+        &whatever,
+    ));
 }
 
 /// When the data was frozen, for an execution that did not freeze it.

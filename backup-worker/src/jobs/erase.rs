@@ -34,6 +34,16 @@ pub(crate) fn remove_stored<E: From<StoreError>>(
     let AttemptNames {
         container, prefix, ..
     } = names;
+    let objects = || {
+        let mut left = store.list(container, prefix.as_str())?;
+        left.retain(|name| is_of(prefix, name));
+        common::durable!("erase.objects", remove(store, container, &left, still_ours))
+    };
+    if common::faults::planted("objects_before_metadata") {
+        let mut all = store.list(container, prefix.as_str())?;
+        all.retain(|name| is_of(prefix, name) && *name != prefix.metadata());
+        common::durable!("erase.objects", remove(store, container, &all, still_ours))?;
+    }
     common::durable!(
         "erase.metadata",
         store.remove(container, &[prefix.metadata()])
@@ -46,9 +56,7 @@ pub(crate) fn remove_stored<E: From<StoreError>>(
         still_ours()?;
         common::durable!("erase.scratch", store.remove_scratch(container, scratch))?;
     }
-    let mut left = store.list(container, prefix.as_str())?;
-    left.retain(|name| is_of(prefix, name));
-    common::durable!("erase.objects", remove(store, container, &left, still_ours))
+    objects()
 }
 
 /// The scratch place: parts and segments.

@@ -53,7 +53,9 @@ impl BlockChecker {
         for (index, computed) in self.computed.iter().enumerate() {
             if verdicts[index] != Verdict::Missing {
                 let length = self.block_size.min(data.len() - index * self.block_size);
-                verdicts[index] = if *computed == digests[index] {
+                verdicts[index] = if *computed == digests[index]
+                    || common::faults::planted("block_not_compared")
+                {
                     Verdict::Good(length)
                 } else {
                     Verdict::Bad

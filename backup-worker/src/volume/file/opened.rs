@@ -98,6 +98,7 @@ impl LockedFile {
         let file = place.open_existing(OFlags::RDWR)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
+            Err(_) if common::faults::planted("restore_without_lock") => {}
             Err(Errno::WOULDBLOCK) => {
                 return Err(VolumeError::Held {
                     volume: place.shown().to_owned(),
