@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod failpoints;
 mod fixtures;
 mod knowing;
 mod source;
