@@ -91,18 +91,3 @@ pub(crate) const POINTS: &[Point] = &[
     worker("erase.scratch", &[Backup, Incremental, Delete]),
     worker("worker.finish", ALL),
 ];
-
-/// Points that are no pair, and the row of the suite that uses each.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the comparison with the sources")
-)]
-pub(crate) const OTHERS: &[(&str, &str)] = &[
-    ("clean.begin", "promises"),
-    ("store.io", "io"),
-    ("store.sync", "promises"),
-    ("store.rename", "promises"),
-    ("volume.io", "io"),
-    ("volume.write", "stopped"),
-    ("rpc.answer", "messages"),
-];

@@ -1,5 +1,6 @@
 //! Building the two services, with cargo's own output shown.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -62,28 +63,41 @@ pub fn cargo(arguments: &[&str]) -> Command {
 /// When they do not build.
 pub async fn build_services() -> Result<Binaries> {
     let packages = ["-p", "api-service", "-p", "backup-worker", "--bins"];
+    let mut built = build_programs(&packages).await?;
+    let mut take = |name: &str| {
+        let program = built.remove(name);
+        program.with_context(|| format!("cargo built no {name}"))
+    };
+    Ok(Binaries {
+        api_service: take("api-service")?,
+        backup_worker: take("backup-worker")?,
+    })
+}
+
+/// Builds with these arguments of `cargo build`, and tells where each program is.
+///
+/// # Errors
+/// When it does not build.
+pub async fn build_programs(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut command = cargo(&["build", "--message-format=json-render-diagnostics"]);
     let mut cargo = command
-        .args(packages)
+        .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
         .context("start cargo")?;
     let output = cargo.stdout.take().context("cargo's output is piped")?;
     let mut lines = BufReader::new(output).lines();
-    let (mut api_service, mut backup_worker) = (None, None);
+    let mut programs = BTreeMap::new();
     while let Some(line) = lines.next_line().await.context("read cargo's messages")? {
-        match built_program(&line) {
-            Some((name, path)) if name == "api-service" => api_service = Some(path),
-            Some((name, path)) if name == "backup-worker" => backup_worker = Some(path),
-            Some(_) | None => {}
-        }
+        programs.extend(built_program(&line));
     }
     let status = cargo.wait().await.context("wait for cargo")?;
-    anyhow::ensure!(status.success(), "the services do not build");
-    Ok(Binaries {
-        api_service: api_service.context("cargo built no api-service")?,
-        backup_worker: backup_worker.context("cargo built no backup-worker")?,
-    })
+    anyhow::ensure!(
+        status.success(),
+        "`cargo build {}` failed",
+        arguments.join(" ")
+    );
+    Ok(programs)
 }
 
 /// Name and path of the program a cargo message is about.

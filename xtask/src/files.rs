@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -164,6 +164,25 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .chain(["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
+}
+
+/// Reads what a file has at a place, up to the length of `buffer`; how much that is.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_up_to(file: &File, at: u64, buffer: &mut [u8]) -> Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        let offset = at + u64::try_from(length).context("a length fits u64")?;
+        match file
+            .read_at(&mut buffer[length..], offset)
+            .context("read a file")?
+        {
+            0 => break,
+            more => length += more,
+        }
+    }
+    Ok(length)
 }
 
 /// The last lines of a log, for an error message.

@@ -8,10 +8,12 @@
 //! name. What is started here ends when its value is dropped, unless it was told to live on.
 
 pub mod build;
+pub mod chaos;
 pub mod check;
 pub mod clients;
 pub mod config_file;
 pub mod demo;
+pub mod faults;
 pub mod files;
 pub mod install;
 pub mod process;

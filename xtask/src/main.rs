@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::install::Need;
 use xtask::stack::{self, Broker, Options, Stack};
-use xtask::{build, check, config_file, demo, install, say, test};
+use xtask::{build, chaos, check, config_file, demo, faults, install, say, test};
 
 /// Everything a machine needs to build, show and test Emberkeep.
 #[derive(Debug, Parser)]
@@ -52,6 +52,13 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// A large backup whose worker is killed again and again, before your eyes
+    Chaos {
+        #[command(flatten)]
+        wishes: chaos::Wishes,
+        #[command(flatten)]
+        machine: Machine,
+    },
     /// Format, lints and unit tests: for every commit
     Check,
     /// All that CI runs
@@ -62,6 +69,15 @@ enum Command {
         /// Only the clients that people have and the real Cinder, against running stacks
         #[arg(long, conflicts_with = "quick")]
         clients: bool,
+        /// Only the fault suite: processes killed, stopped and cut off in every way they should survive
+        #[arg(long, conflicts_with_all = ["quick", "clients"])]
+        faults: bool,
+        /// Only the planted bugs: each must be found by the case that is named for it
+        #[arg(long, conflicts_with_all = ["quick", "clients", "faults"])]
+        planted: bool,
+        /// With `--faults`: `--full`, `--part K/N`, `--seed S`, `--row NAME`, `--case N`, `--lanes N`
+        #[command(flatten)]
+        wishes: faults::Wishes,
         #[command(flatten)]
         machine: Machine,
     },
@@ -147,6 +163,10 @@ async fn run(command: Command) -> Result<()> {
             }
             Ok(())
         }
+        Command::Chaos { wishes, machine } => {
+            machine.ensure(vec![]).await?;
+            chaos::run(machine.broker(), &wishes).await
+        }
         Command::Check => check::run().await,
         Command::Test {
             clients: true,
@@ -156,6 +176,24 @@ async fn run(command: Command) -> Result<()> {
             test::introduce_clients(&machine.broker());
             machine.ensure(vec![Need::PythonVenv]).await?;
             test::run_clients(machine.broker(), !machine.no_install).await
+        }
+        Command::Test {
+            faults: true,
+            wishes,
+            machine,
+            ..
+        } => {
+            machine.ensure(vec![]).await?;
+            faults::run(machine.broker(), &wishes).await
+        }
+        Command::Test {
+            planted: true,
+            wishes,
+            machine,
+            ..
+        } => {
+            machine.ensure(vec![]).await?;
+            faults::run_planted(machine.broker(), &wishes).await
         }
         Command::Test { quick, machine, .. } => {
             test::introduce(&machine.broker(), quick);

@@ -11,21 +11,21 @@ const VOLUME_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A client of one api-service, with authentication off.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(crate) struct Api {
     client: reqwest::Client,
     endpoint: String,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Value,
 }
 
 impl Answer {
     /// The message of a refusal, `{"badRequest": {"message": …}}`.
-    pub(super) fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         let fault = self
             .body
             .as_object()
@@ -37,7 +37,7 @@ impl Answer {
 }
 
 impl Api {
-    pub(super) fn new(endpoint: &str) -> Result<Self> {
+    pub(crate) fn new(endpoint: &str) -> Result<Self> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(60))
@@ -49,7 +49,7 @@ impl Api {
         })
     }
 
-    pub(super) async fn call(&self, method: Method, path: &str, body: Value) -> Result<Answer> {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Value) -> Result<Answer> {
         let what = format!("{method} /v3/{path}");
         let mut request = self
             .client
@@ -62,6 +62,18 @@ impl Api {
         let status = answer.status();
         let text = answer.text().await.with_context(|| what)?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok(Answer { status, body })
+    }
+
+    /// A call outside the Block Storage API.
+    pub(crate) async fn plain(&self, method: Method, path: &str) -> Result<Answer> {
+        let what = format!("{method} {path}");
+        let request = self
+            .client
+            .request(method, format!("{}{path}", self.endpoint));
+        let answer = request.send().await.with_context(|| what.clone())?;
+        let status = answer.status();
+        let body = answer.json().await.with_context(|| what)?;
         Ok(Answer { status, body })
     }
 
@@ -78,7 +90,7 @@ impl Api {
     }
 
     /// Takes over the file `source` below the backend's root; returns the volume's id.
-    pub(super) async fn manage(&self, backend: &str, source: &str, name: &str) -> Result<String> {
+    pub(crate) async fn manage(&self, backend: &str, source: &str, name: &str) -> Result<String> {
         let volume = json!({"host": backend, "ref": {"source-name": source}, "name": name});
         let body = json!({"volume": volume});
         let answer = self
@@ -87,19 +99,19 @@ impl Api {
         id_of(&answer["volume"])
     }
 
-    pub(super) async fn volume_action(&self, id: &str, action: Value) -> Result<()> {
+    pub(crate) async fn volume_action(&self, id: &str, action: Value) -> Result<()> {
         let path = format!("volumes/{id}/action");
         self.accepted(Method::POST, &path, action).await.map(|_| ())
     }
 
-    pub(super) async fn delete_volume(&self, id: &str) -> Result<()> {
+    pub(crate) async fn delete_volume(&self, id: &str) -> Result<()> {
         let path = format!("volumes/{id}");
         self.accepted(Method::DELETE, &path, Value::Null).await?;
         self.volume_settles(id, None).await.map(|_| ())
     }
 
     /// Waits until a volume has a status, or (`None`) is gone.
-    pub(super) async fn volume_settles(&self, id: &str, status: Option<&str>) -> Result<Value> {
+    pub(crate) async fn volume_settles(&self, id: &str, status: Option<&str>) -> Result<Value> {
         let path = format!("volumes/{id}");
         let wait = async {
             let mut clock = tokio::time::interval(Duration::from_millis(50));
@@ -128,33 +140,33 @@ impl Api {
     }
 
     /// Asks for a backup; refused or not.
-    pub(super) async fn ask_for_backup(&self, backup: Value) -> Result<Answer> {
+    pub(crate) async fn ask_for_backup(&self, backup: Value) -> Result<Answer> {
         let body = json!({"backup": backup});
         self.call(Method::POST, "backups", body).await
     }
 
     /// Asks for a backup that is meant to be accepted; returns its id.
-    pub(super) async fn create_backup(&self, backup: Value) -> Result<String> {
+    pub(crate) async fn create_backup(&self, backup: Value) -> Result<String> {
         let body = json!({"backup": backup});
         let answer = self.accepted(Method::POST, "backups", body).await?;
         id_of(&answer["backup"])
     }
 
-    pub(super) async fn backup(&self, id: &str) -> Result<Value> {
+    pub(crate) async fn backup(&self, id: &str) -> Result<Value> {
         let path = format!("backups/{id}");
         let answer = self.accepted(Method::GET, &path, Value::Null).await?;
         Ok(answer["backup"].clone())
     }
 
     /// What a worker last said of the job of a backup, while one runs.
-    pub(super) async fn progress(&self, id: &str) -> Result<Option<Value>> {
+    pub(crate) async fn progress(&self, id: &str) -> Result<Option<Value>> {
         let path = format!("backups/{id}/emberkeep-progress");
         let answer = self.call(Method::GET, &path, Value::Null).await?;
         Ok(answer.status.is_success().then_some(answer.body))
     }
 
     /// Asks for a restore to a new volume; returns the volume's id.
-    pub(super) async fn restore(&self, backup: &str, name: &str) -> Result<String> {
+    pub(crate) async fn restore(&self, backup: &str, name: &str) -> Result<String> {
         let path = format!("backups/{backup}/restore");
         let body = json!({"restore": {"name": name}});
         let answer = self.accepted(Method::POST, &path, body).await?;

@@ -3,7 +3,7 @@
 //! The story is told in order below, one function a chapter; each returns an error as soon as something is not
 //! as it says. The services are real processes, reached by HTTP as any client would.
 
-mod api;
+pub(crate) mod api;
 mod closing;
 mod filesystem;
 mod watch;
