@@ -19,6 +19,12 @@ pub enum Need {
     Ext4Tools,
     /// Python with its environments, for the clients that tests drive.
     PythonVenv,
+    /// restic, to measure ourselves against.
+    Restic,
+    /// borg, to measure ourselves against.
+    Borg,
+    /// qemu-img, to measure ourselves against.
+    QemuImg,
 }
 
 impl Need {
@@ -36,6 +42,9 @@ impl Need {
                 let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
                 quiet.status().is_ok_and(|status| status.success())
             }),
+            Self::Restic => files::find_program("restic").is_some(),
+            Self::Borg => files::find_program("borg").is_some(),
+            Self::QemuImg => files::find_program("qemu-img").is_some(),
         }
     }
 
@@ -44,6 +53,9 @@ impl Need {
             Self::RabbitMq => "rabbitmq-server",
             Self::Ext4Tools => "e2fsprogs",
             Self::PythonVenv => "python3-venv",
+            Self::Restic => "restic",
+            Self::Borg => "borgbackup",
+            Self::QemuImg => "qemu-utils",
         }
     }
 
@@ -54,6 +66,9 @@ impl Need {
                 "mke2fs, debugfs and e2fsck, to make and check a file system in a file"
             }
             Self::PythonVenv => "Python with venv, for the clients that tests drive",
+            Self::Restic => "restic, to measure ourselves against",
+            Self::Borg => "borg, to measure ourselves against",
+            Self::QemuImg => "qemu-img, to measure ourselves against",
         }
     }
 }

@@ -7,6 +7,7 @@
 //! **Invariants.** Everything listens on loopback. A process is ended by its id and start time, never by its
 //! name. What is started here ends when its value is dropped, unless it was told to live on.
 
+pub mod bench;
 pub mod build;
 pub mod chaos;
 pub mod check;

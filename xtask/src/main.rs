@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::install::Need;
 use xtask::stack::{self, Broker, Options, Stack};
-use xtask::{build, chaos, check, config_file, demo, faults, install, say, test};
+use xtask::{bench, build, chaos, check, config_file, demo, faults, install, say, test};
 
 /// Everything a machine needs to build, show and test Emberkeep.
 #[derive(Debug, Parser)]
@@ -61,6 +61,14 @@ enum Command {
     },
     /// Format, lints and unit tests: for every commit
     Check,
+    /// Measure the engine beside Cinder, restic, borg and qemu-img, and write docs/benchmarks.md
+    Bench {
+        #[command(flatten)]
+        options: bench::Options,
+        /// Refuse to install programs; say what is missing instead
+        #[arg(long)]
+        no_install: bool,
+    },
     /// All that CI runs
     Test {
         /// Without the slow system tests, the clients and the demo
@@ -168,6 +176,10 @@ async fn run(command: Command) -> Result<()> {
             chaos::run(machine.broker(), &wishes).await
         }
         Command::Check => check::run().await,
+        Command::Bench {
+            options,
+            no_install,
+        } => bench::run(&options, !no_install).await,
         Command::Test {
             clients: true,
             machine,

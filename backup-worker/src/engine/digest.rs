@@ -33,7 +33,7 @@ pub(super) fn digest_object(plain: &[u8]) -> [u8; 16] {
 }
 
 /// Whether all bytes are zero. Pieces of 512 bytes keep it in vector registers and let it end early.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
+pub fn is_zero(bytes: &[u8]) -> bool {
     let (words, tail) = bytes.as_chunks::<8>();
     tail.iter().all(|byte| *byte == 0)
         && words.chunks(64).all(|piece| {

@@ -58,6 +58,7 @@ use crate::store::{BackupStore, StoreError};
 
 pub use backup::{BackupTask, Sealed, backup};
 pub use close::{CloseTask, Closed, close_backup, find_closed};
+pub use digest::is_zero;
 pub use error::{BadExtent, Damage, EngineError};
 pub use monitor::{Monitor, Progress, Stop};
 pub use restore::{

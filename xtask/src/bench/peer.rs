@@ -1,0 +1,295 @@
+//! Who is measured, and the commands that each is given.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::install::Need;
+
+const VOLUME_ID: &str = "0c1a7a52-6a3f-4a4e-9d6b-5f1d3c0e7b11";
+const FULL_ID: &str = "5d0f3c7e-1111-4b6e-8a52-7e9b3f2c4d01";
+const INCREMENTAL_ID: &str = "5d0f3c7e-2222-4b6e-8a52-7e9b3f2c4d02";
+/// Cinder's default for `backup_file_size`.
+const CINDER_OBJECT_BYTES: &str = "1999994880";
+
+/// One that makes backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Peer {
+    /// Ours, our default
+    EmberLz4,
+    /// Ours
+    EmberZstd,
+    /// Ours
+    EmberZlib,
+    /// Ours, plain
+    EmberNone,
+    /// Cinder's own driver, its default
+    CinderZlib,
+    /// Cinder's own driver
+    CinderZstd,
+    /// restic as it comes, encrypted
+    Restic,
+    /// borg without encryption
+    BorgLz4,
+    /// A whole compressed copy
+    QemuImg,
+}
+
+/// What it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// Not measured.
+    Prepare,
+    /// A backup of the volume.
+    Full,
+    /// Another after 1 % of it changed.
+    Incremental,
+    /// Of the newest backup.
+    Restore,
+}
+
+/// Where it does it.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The volume's file; the same path when its content has changed.
+    pub(super) volume: PathBuf,
+    /// Empty before `Prepare`; what is stored.
+    pub(super) repository: PathBuf,
+    /// For caches and the like, which are not what is stored.
+    pub(super) scratch: PathBuf,
+    /// The file that is restored.
+    pub(super) output: PathBuf,
+    /// Our worker.
+    pub(super) worker: PathBuf,
+    /// The folder of the Python clients' programs, if they are wanted.
+    pub(super) python: Option<PathBuf>,
+    /// `tests/clients/cinder_driver.py`.
+    pub(super) cinder_driver: PathBuf,
+}
+
+/// A command, and where its standard output goes if that is the volume.
+pub(super) struct Run {
+    pub(super) command: Command,
+    pub(super) output: Option<PathBuf>,
+}
+
+impl From<Command> for Run {
+    fn from(command: Command) -> Self {
+        Self {
+            command,
+            output: None,
+        }
+    }
+}
+
+impl Peer {
+    /// Its name in tables.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::EmberLz4 => "Emberkeep lz4",
+            Self::EmberZstd => "Emberkeep zstd",
+            Self::EmberZlib => "Emberkeep zlib",
+            Self::EmberNone => "Emberkeep none",
+            Self::CinderZlib => "Cinder zlib (its default)",
+            Self::CinderZstd => "Cinder zstd",
+            Self::Restic => "restic",
+            Self::BorgLz4 => "borg lz4",
+            Self::QemuImg => "qemu-img qcow2 zstd",
+        }
+    }
+
+    /// Our algorithm, of ours.
+    pub(super) fn ours(self) -> Option<&'static str> {
+        match self {
+            Self::EmberLz4 => Some("lz4"),
+            Self::EmberZstd => Some("zstd"),
+            Self::EmberZlib => Some("zlib"),
+            Self::EmberNone => Some("none"),
+            _ => None,
+        }
+    }
+
+    pub(super) fn need(self) -> Option<Need> {
+        match self {
+            Self::CinderZlib | Self::CinderZstd => Some(Need::PythonVenv),
+            Self::Restic => Some(Need::Restic),
+            Self::BorgLz4 => Some(Need::Borg),
+            Self::QemuImg => Some(Need::QemuImg),
+            _ => None,
+        }
+    }
+
+    /// What to run; `None` where there is nothing to do, or it cannot.
+    pub(super) fn run(self, step: Step, place: &Place) -> Option<Run> {
+        match self {
+            Self::EmberLz4 | Self::EmberZstd | Self::EmberZlib | Self::EmberNone => {
+                ours(self.ours()?, step, place).map(Run::from)
+            }
+            Self::CinderZlib => cinder("zlib", step, place).map(Run::from),
+            Self::CinderZstd => cinder("zstd", step, place).map(Run::from),
+            Self::Restic => restic(step, place),
+            Self::BorgLz4 => borg(step, place),
+            Self::QemuImg => qemu_img(step, place).map(Run::from),
+        }
+    }
+}
+
+fn ours(algorithm: &str, step: Step, place: &Place) -> Option<Command> {
+    let mut command = Command::new(&place.worker);
+    match step {
+        Step::Prepare => {
+            command
+                .args(["init-target", "--path"])
+                .arg(&place.repository);
+        }
+        Step::Full | Step::Incremental => {
+            command
+                .arg("backup")
+                .arg("--repository")
+                .arg(&place.repository);
+            command.arg("--volume").arg(&place.volume);
+            command.args([
+                "--volume-id",
+                VOLUME_ID,
+                "--compression",
+                algorithm,
+                "--json",
+            ]);
+            command.args(match step {
+                Step::Incremental => &["--backup", INCREMENTAL_ID, "--parent", FULL_ID][..],
+                _ => &["--backup", FULL_ID],
+            });
+        }
+        Step::Restore => {
+            command
+                .arg("restore")
+                .arg("--repository")
+                .arg(&place.repository);
+            command
+                .args(["--backup", INCREMENTAL_ID, "--json", "--output"])
+                .arg(&place.output);
+        }
+    }
+    Some(command)
+}
+
+fn cinder(algorithm: &str, step: Step, place: &Place) -> Option<Command> {
+    let mut command = Command::new(place.python.as_ref()?.join("python"));
+    command
+        .arg(&place.cinder_driver)
+        .arg("--repository")
+        .arg(&place.repository);
+    command.args([
+        "--compression",
+        algorithm,
+        "--object-size",
+        CINDER_OBJECT_BYTES,
+    ]);
+    match step {
+        Step::Prepare => return None,
+        Step::Full | Step::Incremental => {
+            command
+                .arg("backup")
+                .arg("--volume")
+                .arg(&place.volume)
+                .args(["--volume-id", VOLUME_ID]);
+            command.args(match step {
+                Step::Incremental => &["--backup-id", INCREMENTAL_ID, "--parent", FULL_ID][..],
+                _ => &["--backup-id", FULL_ID],
+            });
+        }
+        Step::Restore => {
+            command.args([
+                "restore",
+                "--backup-id",
+                INCREMENTAL_ID,
+                "--new",
+                "--target",
+            ]);
+            command.arg(&place.output);
+        }
+    }
+    Some(command)
+}
+
+fn restic(step: Step, place: &Place) -> Option<Run> {
+    let mut command = Command::new("restic");
+    command
+        .env("RESTIC_PASSWORD", "bench")
+        .env("RESTIC_CACHE_DIR", place.scratch.join("restic"));
+    command.arg("--repo").arg(&place.repository).arg("--quiet");
+    let mut output = None;
+    match step {
+        Step::Prepare => command.arg("init"),
+        Step::Full | Step::Incremental => command.arg("backup").arg(&place.volume),
+        Step::Restore => {
+            output = Some(place.output.clone());
+            command.args(["dump", "latest"]).arg(&place.volume)
+        }
+    };
+    Some(Run { command, output })
+}
+
+fn borg(step: Step, place: &Place) -> Option<Run> {
+    let archive = |name: &str| {
+        let mut text = place.repository.as_os_str().to_owned();
+        text.push(format!("::{name}"));
+        text
+    };
+    let volume = place.volume.file_name()?;
+    let mut command = Command::new("borg");
+    command.env("BORG_BASE_DIR", place.scratch.join("borg"));
+    command.env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
+    command.current_dir(place.volume.parent().unwrap_or(Path::new("/")));
+    let mut output = None;
+    match step {
+        Step::Prepare => command
+            .args(["init", "--encryption", "none"])
+            .arg(&place.repository),
+        Step::Full => command
+            .args(["create", "--compression", "lz4"])
+            .arg(archive("full"))
+            .arg(volume),
+        Step::Incremental => command
+            .args(["create", "--compression", "lz4"])
+            .arg(archive("changed"))
+            .arg(volume),
+        Step::Restore => {
+            output = Some(place.output.clone());
+            command
+                .args(["extract", "--stdout"])
+                .arg(archive("changed"))
+                .arg(volume)
+        }
+    };
+    Some(Run { command, output })
+}
+
+fn qemu_img(step: Step, place: &Place) -> Option<Command> {
+    let copy = place.repository.join("copy.qcow2");
+    let mut command = Command::new("qemu-img");
+    match step {
+        Step::Prepare | Step::Incremental => return None,
+        Step::Full => {
+            command.args([
+                "convert",
+                "-c",
+                "-m",
+                "2",
+                "-f",
+                "raw",
+                "-O",
+                "qcow2",
+                "-o",
+                "compression_type=zstd",
+            ]);
+            command.arg(&place.volume).arg(copy);
+        }
+        Step::Restore => {
+            command
+                .args(["convert", "-m", "2", "-f", "qcow2", "-O", "raw"])
+                .arg(copy)
+                .arg(&place.output);
+        }
+    }
+    Some(command)
+}
