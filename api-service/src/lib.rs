@@ -12,6 +12,7 @@ pub mod cli;
 pub mod commands;
 pub mod http;
 pub mod jobs;
+mod publishers;
 pub mod rules;
 mod state;
 pub mod store;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 pub use state::AppState;
 
 use jobs::{LiveWorkers, ProgressBoard, Protocol};
+use publishers::Desk;
 use store::Store;
 
 /// How long open requests may take after the stop signal.
@@ -121,7 +123,8 @@ fn start_jobs(
     stop: &CancellationToken,
 ) {
     let store = &state.store;
-    let protocol = Arc::new(Protocol::new(store.clone()));
+    let desk = Arc::new(Desk::new(store.clone()));
+    let protocol = Arc::new(Protocol::new(store.clone(), desk.clone()));
     let hearing = serve_rpc(consuming, publishing, stop.clone(), tracker, protocol);
     tracker.spawn(jobs::outbox_relay::run(
         store.clone(),
@@ -142,6 +145,7 @@ fn start_jobs(
     ));
     tracker.spawn(jobs::unrouted::run(
         store.clone(),
+        desk,
         consuming.clone(),
         publishing.clone(),
         stop.clone(),

@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
 use crate::jobs::Protocol;
+use crate::publishers::Desk;
 use crate::store::{BackupRow, Caller, JobRow, NewBackup, NewVolume, Scope, Store, VolumeRow};
 
 /// A clock that stands until it is turned.
@@ -100,7 +101,7 @@ impl World {
             .unwrap();
         tx.commit().await.unwrap();
         Self {
-            protocol: Protocol::new(store.clone()),
+            protocol: Protocol::new(store.clone(), Arc::new(Desk::new(store.clone()))),
             store,
             caller: caller("p"),
             clock,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use common::broker::{parked, topology};
 use common::messages::events::{CloudEvent, ProgressData, StatusData, WorkerData};
 use common::messages::jobs::JobMessage;
+use common::messages::published::{PublishedReply, PublishedRequest, RejectedData};
 use common::messages::rpc::{Renewed, Reply, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +30,13 @@ fn is_as_sent<T: DeserializeOwned + Serialize>(text: &str) {
     assert_eq!(sent, shown);
 }
 
+/// A request may leave out what has a default.
+fn is_accepted<T: DeserializeOwned + Serialize>(text: &str) {
+    let request: T = serde_json::from_str(text).expect("it can be read");
+    let again = serde_json::to_string(&request).expect("it can be written");
+    is_as_sent::<T>(&again);
+}
+
 #[test]
 fn every_example_is_what_the_programs_send() {
     let examples = examples();
@@ -36,7 +44,10 @@ fn every_example_is_what_the_programs_send() {
         for text in texts {
             match *what {
                 "job" => is_as_sent::<JobMessage>(text),
-                "request" => is_as_sent::<Request>(text),
+                "rpc" => is_as_sent::<Request>(text),
+                "request" => is_accepted::<PublishedRequest>(text),
+                "reply" => is_as_sent::<PublishedReply>(text),
+                "rejected" => is_as_sent::<CloudEvent<RejectedData>>(text),
                 "answer" => is_as_sent::<Reply<Renewed>>(text),
                 "status" => is_as_sent::<CloudEvent<StatusData>>(text),
                 "progress" => is_as_sent::<CloudEvent<ProgressData>>(text),
@@ -45,7 +56,7 @@ fn every_example_is_what_the_programs_send() {
             }
         }
     }
-    assert_eq!(examples.len(), 6);
+    assert_eq!(examples.len(), 9);
 }
 
 #[test]

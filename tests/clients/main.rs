@@ -9,5 +9,6 @@ mod cinder;
 mod cli;
 mod faults;
 mod openstack;
+mod publisher;
 mod reference;
 mod snapshots;

@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use xtask::rabbitmq::Node;
 
+use crate::logins::LOGIN_ROLES;
+
 /// Set by `cargo xtask test`: where the shared broker is.
 const AMQP_URL: &str = "EMBERKEEP_TEST_AMQP_URL";
 /// Set by `cargo xtask test` too: its management API. Unset, it is where RabbitMQ puts it.
@@ -158,7 +160,11 @@ impl Broker {
         self.amqp.as_str()
     }
 
-    async fn manage(&self, method: Method, path: &str, body: Value) -> Value {
+    pub(crate) fn vhost(&self) -> &str {
+        &self.vhost
+    }
+
+    pub(crate) async fn manage(&self, method: Method, path: &str, body: Value) -> Value {
         manage(self.management.clone(), method, path, body)
             .await
             .unwrap_or_else(|error| panic!("management API, {path}: {error:?}"))
@@ -246,19 +252,28 @@ async fn manage(
 }
 
 impl Drop for Broker {
-    /// Removes the vhost. A drop cannot wait, so a thread with a runtime of its own does.
+    /// Removes the vhost and its logins. A drop cannot wait, so a thread with a runtime of its own does.
     fn drop(&mut self) {
         if self.own.is_some() {
             return;
         }
-        let path = format!("vhosts/{}", self.vhost);
+        let vhost = self.vhost.clone();
         let url = self.management.clone();
         let remove = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
             if let Ok(runtime) = runtime {
-                drop(runtime.block_on(manage(url, Method::DELETE, &path, Value::Null)));
+                let remove = async |path: String| {
+                    manage(url.clone(), Method::DELETE, &path, Value::Null).await
+                };
+                runtime.block_on(async {
+                    for role in LOGIN_ROLES {
+                        // Most tests make none.
+                        drop(remove(format!("users/{vhost}-{role}")).await);
+                    }
+                    drop(remove(format!("vhosts/{vhost}")).await);
+                });
             }
         };
         drop(std::thread::spawn(remove).join());

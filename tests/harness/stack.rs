@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use common::domain::VolumeId;
 use tempfile::TempDir;
 
-use crate::api::Api;
+use crate::api::{Api, PROJECT};
 use crate::broker::Broker;
 use crate::events::Listener;
+use crate::logins::Permissions;
 use crate::process::{Process, override_variable};
 use crate::proxy::Proxy;
 use crate::repeater::Repeater;
@@ -43,6 +44,7 @@ pub struct Builder {
     private_broker: bool,
     broker_settings: String,
     proxied: bool,
+    own_logins: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -88,6 +90,12 @@ impl Builder {
         self
     }
 
+    /// The services log in as in a deployment: each as itself, with the rights of the deployed definitions.
+    pub fn own_logins(mut self) -> Self {
+        self.own_logins = true;
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> TestStack {
         let broker = if self.private_broker {
@@ -113,6 +121,7 @@ impl TestStack {
             private_broker: false,
             broker_settings: String::new(),
             proxied: false,
+            own_logins: false,
             settings: Vec::new(),
         }
     }
@@ -128,7 +137,7 @@ impl TestStack {
         let (volumes, backups, logs) = (within("volumes"), within("backups"), within("logs"));
         let strikes = within("strikes");
         let config = root.join("emberkeep.toml");
-        let text = configuration(broker.amqp_url(), root, &volumes, &backups);
+        let text = configuration(&broker, root, &volumes, &backups);
         std::fs::write(&config, text).expect("a file can be written");
 
         let environment: Vec<_> = wishes
@@ -136,16 +145,26 @@ impl TestStack {
             .iter()
             .map(|(key, value)| override_variable(key, value))
             .collect();
+        let logged_in = async |role: &str| {
+            let mut environment = environment.clone();
+            if wishes.own_logins {
+                let rights = Permissions::deployed(role);
+                let url = broker.log_in(&broker.login_name(role), &rights).await;
+                environment.push(override_variable("amqp.url", &url));
+            }
+            environment
+        };
+        let as_worker = logged_in("backup-worker").await;
         let api_service = Process::new(
             "api-service",
             "api-service",
             &config,
-            environment.clone(),
+            logged_in("api-service").await,
             &logs,
         );
         let workers: Vec<_> = (1..=wishes.workers + wishes.spare_workers)
             .map(|number| {
-                let mut environment = environment.clone();
+                let mut environment = as_worker.clone();
                 environment.push(override_variable(
                     "worker.name",
                     &format!("worker-{number}"),
@@ -417,11 +436,13 @@ async fn listening_address(api_service: &Process) -> String {
 }
 
 /// One configuration for all processes: timers shrunk, batches small, no quotas.
-fn configuration(amqp_url: &str, root: &Path, volumes: &Path, backups: &Path) -> String {
+fn configuration(broker: &Broker, root: &Path, volumes: &Path, backups: &Path) -> String {
     format!(
         r#"
 [amqp]
 url = "{amqp_url}"
+[amqp.publishers.{publisher}]
+projects = ["{PROJECT}"]
 [database]
 url = "sqlite://{root}/emberkeep.db"
 [api]
@@ -456,6 +477,8 @@ object_size = "512KiB"
 [telemetry]
 filter = "info,api_service=debug,backup_worker=debug"
 "#,
+        amqp_url = broker.amqp_url(),
+        publisher = broker.publisher(),
         root = root.display(),
         volumes = volumes.display(),
         backups = backups.display(),

@@ -12,6 +12,8 @@ mod imports;
 mod lists;
 mod messages;
 mod names;
+mod publisher_example;
+mod publishers;
 mod refusals;
 mod restores;
 mod slow_ones;

@@ -80,6 +80,11 @@ impl ApiError {
         ))
     }
 
+    /// The fault in words, for who did not ask over HTTP: the member it stands under, and its sentence.
+    pub(in crate::http) fn in_words(&self) -> (&'static str, String) {
+        (key_of(self.status()), self.message())
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_)

@@ -24,6 +24,7 @@ mod listing;
 mod metadata;
 mod observe;
 mod overload;
+pub(crate) mod published;
 mod router;
 mod snapshots;
 mod time;

@@ -1,15 +1,18 @@
-//! Doorbells that no queue was bound for: their queue is declared and they are rung again. What
-//! names no job of ours is put aside for a person.
+//! Doorbells that no queue was bound for: their queue is declared and they are rung again. A
+//! publisher's request is taken in like any other. What names no job of ours is put aside for a person.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::broker::{BrokerError, Incoming, Link, Publisher, consume, topology};
 use common::domain::JobState;
 use common::messages::jobs::JobMessage;
+use common::messages::rpc::Submitted;
 use common::retry::Backoff;
 use common::telemetry::error_chain;
 use tokio_util::sync::CancellationToken;
 
+use super::Intake;
 use crate::store::{Store, StoreError};
 
 const PREFETCH: u16 = 10;
@@ -20,15 +23,22 @@ const DATABASE_AGAIN: Duration = Duration::from_secs(1);
 enum Rung {
     Again,
     Needless,
-    Unknown,
+    /// It cannot be; a word for programs and a sentence for people.
+    Never(String, String),
 }
 
 /// Consumes until `stop`.
-pub(crate) async fn run(store: Store, consuming: Link, publishing: Link, stop: CancellationToken) {
+pub(crate) async fn run(
+    store: Store,
+    intake: Arc<dyn Intake>,
+    consuming: Link,
+    publishing: Link,
+    stop: CancellationToken,
+) {
     let publisher = Publisher::new(publishing);
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     while !stop.is_cancelled() {
-        let serve = serve(&store, &consuming, &publisher);
+        let serve = serve(&store, intake.as_ref(), &consuming, &publisher);
         match stop.run_until_cancelled(serve).await {
             None | Some(Err(BrokerError::Stopped)) => return,
             Some(Ok(())) => backoff.reset(),
@@ -42,7 +52,12 @@ pub(crate) async fn run(store: Store, consuming: Link, publishing: Link, stop: C
     }
 }
 
-async fn serve(store: &Store, link: &Link, publisher: &Publisher) -> Result<(), BrokerError> {
+async fn serve(
+    store: &Store,
+    intake: &dyn Intake,
+    link: &Link,
+    publisher: &Publisher,
+) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
     let declaring = link.channel().await?;
     let mut messages = consume(&channel, topology::UNROUTED, PREFETCH).await?;
@@ -50,7 +65,7 @@ async fn serve(store: &Store, link: &Link, publisher: &Publisher) -> Result<(), 
         // A database that is away is waited for with the message in hand: given back, it would come
         // again at once, and be parked after enough returns.
         let rung = loop {
-            match ring_again(store, &declaring, &message).await? {
+            match ring_again(store, intake, &declaring, &message).await? {
                 Ok(rung) => break rung,
                 Err(error) => {
                     tracing::warn!(error = error_chain(&error), "an unrouted job waits");
@@ -62,13 +77,10 @@ async fn serve(store: &Store, link: &Link, publisher: &Publisher) -> Result<(), 
             Rung::Again | Rung::Needless => {
                 message.ack().await;
             }
-            Rung::Unknown => {
-                let parked = message.park(publisher, "unknown_job", "it names no job");
+            Rung::Never(code, why) => {
+                let parked = message.park(publisher, &code, &why);
                 if let Err(error) = parked.await {
-                    tracing::warn!(
-                        error = error_chain(&error),
-                        "an unknown job was not put aside"
-                    );
+                    tracing::warn!(error = error_chain(&error), "a message was not put aside");
                 }
             }
         }
@@ -78,15 +90,25 @@ async fn serve(store: &Store, link: &Link, publisher: &Publisher) -> Result<(), 
 
 async fn ring_again(
     store: &Store,
+    intake: &dyn Intake,
     channel: &lapin::Channel,
     message: &Incoming,
 ) -> Result<Result<Rung, StoreError>, BrokerError> {
-    let Ok(doorbell) = serde_json::from_slice::<JobMessage>(message.body()) else {
-        return Ok(Ok(Rung::Unknown));
+    let Some(doorbell) = JobMessage::read(message.body()) else {
+        // A request that was published for a zone or backend nobody serves yet, or under a wrong key: the job's
+        // own doorbell finds the right queue.
+        let taken = intake.take(&message.to_submit()).await;
+        return Ok(taken.map(|submitted| match submitted {
+            Submitted::Accepted { .. } => Rung::Needless,
+            Submitted::Rejected { code, message } => Rung::Never(code, message),
+        }));
     };
     let job = match store.job(doorbell.job_id).await {
         Ok(Some(job)) => job,
-        Ok(None) => return Ok(Ok(Rung::Unknown)),
+        Ok(None) => {
+            let why = "it names no job".to_owned();
+            return Ok(Ok(Rung::Never("unknown_job".to_owned(), why)));
+        }
         Err(error) => return Ok(Err(error)),
     };
     if job.state != JobState::Queued {

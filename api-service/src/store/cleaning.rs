@@ -152,11 +152,15 @@ impl Tx {
         const OLD: &str = "SELECT id FROM backups WHERE deleted_at < $1 \
             AND NOT EXISTS (SELECT 1 FROM backups c WHERE c.parent_id = backups.id) \
             AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.backup_id = backups.id AND j.state <> 'settled')";
+        // A publisher's id is known for as long as its job, and for that age at least.
+        const FORGET_REQUESTS: &str = "DELETE FROM publisher_requests WHERE created_at < $1 \
+            AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = publisher_requests.job_id)";
         for sql in [
             format!(
                 "DELETE FROM generations WHERE job_id IN (SELECT id FROM jobs WHERE backup_id IN ({OLD}))"
             ),
             format!("DELETE FROM jobs WHERE backup_id IN ({OLD})"),
+            FORGET_REQUESTS.to_owned(),
             format!("DELETE FROM attempts WHERE backup_id IN ({OLD})"),
         ] {
             sqlx::query(AssertSqlSafe(sql))

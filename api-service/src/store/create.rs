@@ -46,6 +46,20 @@ impl Store {
         new: NewBackup,
     ) -> Result<BackupRow, RequestError> {
         let mut tx = self.write().await?;
+        let backup = tx.create_backup(caller, new).await?;
+        common::durable!("api.create", tx.commit().await)?;
+        Ok(backup)
+    }
+}
+
+impl Tx {
+    /// See [`Store::create_backup`].
+    pub(super) async fn create_backup(
+        &mut self,
+        caller: &Caller,
+        new: NewBackup,
+    ) -> Result<BackupRow, RequestError> {
+        let tx = self;
         let scope = Scope::Project(caller.project_id.clone());
         let volume = volumes::find(tx.conn(), &scope, new.volume_id).await?;
         let snapshot = match new.snapshot_id {
@@ -108,7 +122,6 @@ impl Store {
             tx.add_backup(&backup).await?;
             tx.announce_backup(&backup, JobKind::Backup, None, Some(&caller.request_id))
                 .await?;
-            tx.commit().await?;
             return Ok(backup);
         };
 
@@ -149,12 +162,9 @@ impl Store {
         .await?;
         tx.source_is_backing_up(&volume, snapshot.as_ref(), job)
             .await?;
-        common::durable!("api.create", tx.commit().await)?;
         Ok(backup)
     }
-}
 
-impl Tx {
     /// What is read is the job's until it is over: the snapshot if there is one, else the volume.
     async fn source_is_backing_up(
         &mut self,

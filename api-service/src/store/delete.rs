@@ -21,33 +21,7 @@ impl Store {
         force: bool,
     ) -> Result<(), RequestError> {
         let mut tx = self.write().await?;
-        let backup = backups::find(tx.conn(), scope, id).await?;
-        if force {
-            may_force_delete(backup.dependents)?;
-        } else {
-            let counted = !common::faults::planted("dependents_not_counted");
-            may_delete(backup.status, if counted { backup.dependents } else { 0 })?;
-        }
-        match tx.unsettled_job_of_backup(id).await? {
-            None => {
-                // What no worker ever touched needs no worker to go.
-                if tx.left_something(id).await? && !tx.is_served(&backup).await? {
-                    return Err(Refusal::NoService.into());
-                }
-                tx.mark_deleting(&backup, None, caller).await?;
-                tx.queue_delete(&backup, caller).await?;
-            }
-            // Two deletes are one.
-            Some(job) if job.kind() == JobKind::Delete => {}
-            Some(job) if force => {
-                tx.mark_deleting(&backup, Some(&job), caller).await?;
-                // A committed creation is only waited for; whatever settles it queues the delete.
-                if job.state != JobState::Committing && !tx.job_is_committed(&job).await? {
-                    tx.cancel_job(&job).await?;
-                }
-            }
-            Some(_) => return Err(Refusal::Busy.into()),
-        }
+        tx.delete_backup(caller, scope, id, force).await?;
         common::durable!("api.delete", tx.commit().await)?;
         Ok(())
     }
@@ -98,6 +72,45 @@ impl Store {
 }
 
 impl Tx {
+    /// See [`Store::delete_backup`].
+    pub(super) async fn delete_backup(
+        &mut self,
+        caller: &Caller,
+        scope: &Scope,
+        id: BackupId,
+        force: bool,
+    ) -> Result<BackupRow, RequestError> {
+        let tx = self;
+        let backup = backups::find(tx.conn(), scope, id).await?;
+        if force {
+            may_force_delete(backup.dependents)?;
+        } else {
+            let counted = !common::faults::planted("dependents_not_counted");
+            may_delete(backup.status, if counted { backup.dependents } else { 0 })?;
+        }
+        match tx.unsettled_job_of_backup(id).await? {
+            None => {
+                // What no worker ever touched needs no worker to go.
+                if tx.left_something(id).await? && !tx.is_served(&backup).await? {
+                    return Err(Refusal::NoService.into());
+                }
+                tx.mark_deleting(&backup, None, caller).await?;
+                tx.queue_delete(&backup, caller).await?;
+            }
+            // Two deletes are one.
+            Some(job) if job.kind() == JobKind::Delete => {}
+            Some(job) if force => {
+                tx.mark_deleting(&backup, Some(&job), caller).await?;
+                // A committed creation is only waited for; whatever settles it queues the delete.
+                if job.state != JobState::Committing && !tx.job_is_committed(&job).await? {
+                    tx.cancel_job(&job).await?;
+                }
+            }
+            Some(_) => return Err(Refusal::Busy.into()),
+        }
+        Ok(backup)
+    }
+
     async fn mark_deleting(
         &mut self,
         backup: &BackupRow,

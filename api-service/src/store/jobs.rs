@@ -305,7 +305,7 @@ impl Tx {
     /// Queues a job and rings for it. The unique indexes refuse what a caller did not check: a second
     /// job of one backup, one volume or one snapshot.
     pub(crate) async fn add_job(&mut self, new: NewJob<'_>) -> Result<JobId, StoreError> {
-        let id = JobId::new();
+        let id = self.job_id.take().unwrap_or_else(JobId::new);
         let now = micros(self.now);
         sqlx::query(
             "INSERT INTO jobs (id, kind, state, zone, backend, backup_id, volume_id, snapshot_id, \

@@ -25,6 +25,7 @@ mod listing;
 mod metadata;
 mod outbox;
 mod parked;
+mod published;
 mod quotas;
 mod restore;
 mod row;
@@ -67,6 +68,7 @@ pub use workers::WorkerRow;
 
 pub(crate) use claims::GenerationEnd;
 pub(crate) use outbox::OutboxRow;
+pub(crate) use published::{Published, ReplyTo, Request as PublishedRequest, Taken};
 pub(crate) use settle::CANCELLED;
 
 use crate::rules::Refusal;
@@ -389,6 +391,7 @@ impl Store {
             inner: inner.map_err(failed("begin a transaction"))?,
             now: self.now(),
             store: self.clone(),
+            job_id: None,
             rang: false,
             settled: Vec::new(),
         })
@@ -412,6 +415,8 @@ pub(crate) struct Tx {
     /// The one time of everything this change writes.
     pub(crate) now: Timestamp,
     store: Store,
+    /// The id that the job of this change is to have: its publisher's.
+    job_id: Option<JobId>,
     rang: bool,
     settled: Vec<settle::SettledLine>,
 }

@@ -47,7 +47,7 @@ fn decode(row: &AnyRow) -> Result<OutboxRow, StoreError> {
 }
 
 /// What the events of the state owner call their source.
-const SOURCE: &str = "/api-service";
+pub(super) const SOURCE: &str = "/api-service";
 
 /// Content type of a structured `CloudEvent`.
 const CLOUD_EVENT: &str = "application/cloudevents+json; charset=utf-8";
@@ -269,17 +269,7 @@ impl Tx {
         event: &CloudEvent<T>,
         request_id: Option<&str>,
     ) -> Result<(), StoreError> {
-        let row = OutboxRow {
-            id: event.id,
-            exchange: topology::EVENTS.to_owned(),
-            routing_key: topology::status_key(kind, zone),
-            message_type: event.event_type.clone(),
-            content_type: CLOUD_EVENT.to_owned(),
-            correlation_id: request_id.map(ToOwned::to_owned),
-            body: json_text(event),
-            job_id: None,
-            tries: 0,
-        };
+        let row = event_row(event, topology::status_key(kind, zone), request_id);
         self.send(&row, self.now).await
     }
 
@@ -305,5 +295,24 @@ impl Tx {
         .map_err(failed("leave a message in the outbox"))?;
         self.rang = true;
         Ok(())
+    }
+}
+
+/// An event as it waits for the broker.
+pub(super) fn event_row<T: Serialize>(
+    event: &CloudEvent<T>,
+    routing_key: String,
+    request_id: Option<&str>,
+) -> OutboxRow {
+    OutboxRow {
+        id: event.id,
+        exchange: topology::EVENTS.to_owned(),
+        routing_key,
+        message_type: event.event_type.clone(),
+        content_type: CLOUD_EVENT.to_owned(),
+        correlation_id: request_id.map(ToOwned::to_owned),
+        body: json_text(event),
+        job_id: None,
+        tries: 0,
     }
 }

@@ -45,6 +45,22 @@ impl Store {
         request: RestoreRequest,
     ) -> Result<RestoreStarted, RequestError> {
         let mut tx = self.write().await?;
+        let started = tx.restore_backup(caller, scope, id, request).await?;
+        common::durable!("api.restore", tx.commit().await)?;
+        Ok(started)
+    }
+}
+
+impl Tx {
+    /// See [`Store::restore_backup`].
+    pub(super) async fn restore_backup(
+        &mut self,
+        caller: &Caller,
+        scope: &Scope,
+        id: BackupId,
+        request: RestoreRequest,
+    ) -> Result<RestoreStarted, RequestError> {
+        let tx = self;
         let mut backup = backups::find(tx.conn(), scope, id).await?;
         may_restore(backup.status)?;
         tx.require_whole_chain(id).await?;
@@ -103,16 +119,13 @@ impl Store {
         .await?;
         tx.announce_volume(&volume, VolumeStatus::RestoringBackup, Some(job), None)
             .await?;
-        common::durable!("api.restore", tx.commit().await)?;
         Ok(RestoreStarted {
             backup_id: id,
             volume_id: volume.id,
             volume_name: volume.name.unwrap_or_default(),
         })
     }
-}
 
-impl Tx {
     /// The row of a volume that a restore makes: of the backup's size, in its zone.
     fn volume_for(
         &self,

@@ -9,8 +9,8 @@
 //!              stop consuming, give the message back once, wait for the state owner
 //! ```
 //!
-//! A message is unacknowledged for as long as a claim takes. One that cannot be read is parked with a
-//! reason. Whatever ends the stream of messages, the session is built again on a new channel.
+//! A message is unacknowledged for as long as a claim takes. One that is no doorbell is handed to the
+//! state owner, which makes a job of it or says why not; then it is parked with that reason. Whatever ends the stream of messages, the session is built again on a new channel.
 
 mod dispatch;
 mod lane;
@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use common::broker::{AskError, BrokerError, Incoming, Link, topology};
 use common::domain::{ClaimId, JobId, JobKind, QueueKey};
-use common::messages::jobs::{JobMessage, SCHEMA};
-use common::messages::rpc::{Claim, Claimed, Fence, Renew};
+use common::messages::jobs::JobMessage;
+use common::messages::rpc::{Ask, Claim, Claimed, Fence, Renew, Submitted};
 use common::retry::Backoff;
 use common::telemetry::error_chain;
 use lapin::Channel;
@@ -223,15 +223,8 @@ impl Session {
             message.requeue().await; // the other lane was faster
             return None;
         };
-        let job = match read(&message) {
-            Ok(job) => job,
-            Err((code, reason)) => {
-                tracing::error!(code, reason, "a message is no job; it is parked");
-                if let Err(error) = message.park(&self.env.publisher, code, &reason).await {
-                    tracing::error!(error = error_chain(&error), "the message was not parked");
-                }
-                return None;
-            }
+        let Some(job) = JobMessage::read(message.body()) else {
+            return self.submit(&message).await;
         };
         let claim = Claim {
             job_id: job.job_id,
@@ -246,26 +239,51 @@ impl Session {
         }
         match common::durable!("worker.claim", self.ask(claim.clone()).await) {
             Ok(answer) => self.answered(slot, &message, claim, asked_at, answer).await,
-            Err(AskError::Malformed(why)) => {
-                // Two versions that do not understand each other: nothing is wrong with the job.
-                tracing::error!(job.id = %job.job_id, why, "a claim was not understood");
-                self.stop_all().await;
-                message.requeue().await;
-                Some(SessionEnd::Broken)
-            }
-            Err(error) => {
-                let error = error_chain(&error);
-                tracing::warn!(job.id = %job.job_id, error, "a claim was not answered");
-                self.stop_all().await;
-                message.requeue().await;
-                Some(SessionEnd::OwnerDown)
-            }
+            Err(error) => Some(self.not_answered(&message, &error).await),
         }
     }
 
-    /// Claims; gives up after a while, and sooner when the worker is stopping.
-    async fn ask(&self, claim: Claim) -> Result<Claimed, AskError> {
-        let asking = self.env.rpc.ask_within(claim, self.env.claim_patience);
+    /// Hands in what is no doorbell. If it becomes a job, that has a doorbell of its own.
+    async fn submit(&mut self, message: &Incoming) -> Option<SessionEnd> {
+        match self.ask(message.to_submit()).await {
+            Ok(Submitted::Accepted { job_id }) => {
+                tracing::debug!(job.id = %job_id, "a publisher's request was handed in");
+                message.ack().await;
+                None
+            }
+            Ok(Submitted::Rejected { code, message: why }) => {
+                tracing::warn!(code, why, "a message is no job; it is parked");
+                if let Err(error) = message.park(&self.env.publisher, &code, &why).await {
+                    tracing::error!(error = error_chain(&error), "the message was not parked");
+                }
+                None
+            }
+            Err(error) => Some(self.not_answered(message, &error).await),
+        }
+    }
+
+    /// The state owner did not decide: the message goes back.
+    async fn not_answered(&mut self, message: &Incoming, error: &AskError) -> SessionEnd {
+        let end = match error {
+            AskError::Malformed(why) => {
+                // Two versions that do not understand each other: nothing is wrong with the message.
+                tracing::error!(why, "the state owner does not understand");
+                SessionEnd::Broken
+            }
+            other => {
+                let error = error_chain(other);
+                tracing::warn!(error, "the state owner did not answer");
+                SessionEnd::OwnerDown
+            }
+        };
+        self.stop_all().await;
+        message.requeue().await;
+        end
+    }
+
+    /// Asks; gives up after a while, and sooner when the worker is stopping.
+    async fn ask<A: Ask>(&self, ask: A) -> Result<A::Answer, AskError> {
+        let asking = self.env.rpc.ask_within(ask, self.env.claim_patience);
         let stopping = async {
             self.env.stopping.drain.cancelled().await;
             tokio::time::sleep(LAST_CLAIM).await;
@@ -295,12 +313,6 @@ impl Session {
                 message.ack().await;
                 return None;
             }
-            Claimed::Rejected { code, message: why } => {
-                tracing::warn!(job.id = %job_id, code, why, "a publisher's request was rejected");
-                drop(slot);
-                message.ack().await;
-                return None;
-            }
         };
         // Before the acknowledgement, so that the broker sends no message into a full worker.
         let fitted = self.fit_to_slots().await;
@@ -315,53 +327,5 @@ fn from_lane(lane: Lane, message: lane::Next) -> Happened {
         lane::Next::Message(message) => Happened::Message(lane, message),
         lane::Next::LookAgain => Happened::LookAgain,
         lane::Next::Broken => Happened::Broken,
-    }
-}
-
-/// The job a message names, or why it names none.
-fn read(message: &Incoming) -> Result<JobMessage, (&'static str, String)> {
-    parse(message.body())
-}
-
-fn parse(body: &[u8]) -> Result<JobMessage, (&'static str, String)> {
-    let unreadable = |error: serde_json::Error| ("unreadable", error.to_string());
-    let value: serde_json::Value = serde_json::from_slice(body).map_err(unreadable)?;
-    match value.get("schema").and_then(serde_json::Value::as_str) {
-        Some(SCHEMA) => serde_json::from_value(value).map_err(unreadable),
-        Some(other) => Err((
-            "unsupported_schema",
-            format!("the schema is `{other}`, and this worker reads `{SCHEMA}`"),
-        )),
-        None => Err(("unreadable", "it has no `schema`".to_owned())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_that_is_no_job_of_ours_says_why() {
-        for (body, code) in [
-            (&b""[..], "unreadable"),
-            (b"\xff\xfe", "unreadable"),
-            (b"[]", "unreadable"),
-            (br#"{"job_id": "x"}"#, "unreadable"),
-            (
-                br#"{"schema": "emberkeep.job.v1", "job_id": 7}"#,
-                "unreadable",
-            ),
-            (br#"{"schema": "emberkeep.job.v9"}"#, "unsupported_schema"),
-        ] {
-            assert_eq!(parse(body).unwrap_err().0, code);
-        }
-    }
-
-    #[test]
-    fn fields_that_a_newer_publisher_adds_are_passed_over() {
-        let job = JobMessage::new(JobId::new(), JobKind::Backup);
-        let mut value = serde_json::to_value(&job).unwrap();
-        value["priority"] = serde_json::json!(3);
-        assert_eq!(parse(value.to_string().as_bytes()), Ok(job));
     }
 }

@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 use super::error::within;
 use super::{BrokerError, Outgoing, Published, Publisher, topology};
+use crate::messages::published::REQUEST_BYTES_MAX;
+use crate::messages::rpc::Submit;
 use crate::telemetry::error_chain;
 
 /// Headers of a parked message. Its routing key is kept as it was.
@@ -169,10 +171,32 @@ impl Incoming {
         as_str(self.delivery.properties.correlation_id())
     }
 
+    /// The login of its publisher, which the broker has compared with its connection; `None` when the
+    /// publisher did not say.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        as_str(self.delivery.properties.user_id())
+    }
+
     /// Where an answer goes.
     #[must_use]
     pub fn reply_to(&self) -> Option<&str> {
         as_str(self.delivery.properties.reply_to())
+    }
+
+    /// What the state owner needs to know of a message that is no doorbell.
+    #[must_use]
+    pub fn to_submit(&self) -> Submit {
+        let text = str::from_utf8(self.body()).ok();
+        Submit {
+            body: text
+                .filter(|text| text.len() <= REQUEST_BYTES_MAX)
+                .map(str::to_owned),
+            login: self.user_id().map(str::to_owned),
+            message_id: self.message_id(),
+            reply_to: self.reply_to().map(str::to_owned),
+            correlation_id: self.correlation_id().map(str::to_owned),
+        }
     }
 
     /// A header, if it is text.

@@ -53,6 +53,8 @@ const PROGRESS_QUEUE_LENGTH: i64 = 10_000;
 const CONTROL_QUEUE_LENGTH: i64 = 1_000;
 /// The part of a worker's name that goes into a queue's name, whose limit is 255 bytes.
 const WORKER_NAME_BYTES: usize = 120;
+/// The part of a login that goes into a routing key, whose limit is 255 bytes.
+const LOGIN_BYTES: usize = 200;
 
 /// The queue for one key.
 #[must_use]
@@ -76,6 +78,15 @@ pub fn progress_key(kind: JobKind, zone: &Token) -> String {
 #[must_use]
 pub fn worker_key(worker: &WorkerName) -> String {
     format!("worker.{worker}")
+}
+
+/// Routing key of the event that a publisher's request was rejected. A login too long for a key is cut.
+#[must_use]
+pub fn rejected_key(login: &str) -> String {
+    format!(
+        "rejected.{}",
+        &login[..login.floor_char_boundary(LOGIN_BYTES)]
+    )
 }
 
 /// Declares every exchange and every queue with a fixed name. Doing so twice is fine.

@@ -1,5 +1,6 @@
 //! `[amqp]`: the broker.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,16 @@ pub struct Amqp {
     pub url: String,
     /// A file that holds the url, in place of `url`.
     pub url_file: Option<PathBuf>,
+    /// Which logins may publish requests of their own. Nobody, unless named here.
+    pub publishers: BTreeMap<String, AllowedPublisher>,
+}
+
+/// A login of the broker that may publish requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AllowedPublisher {
+    /// The projects it may act for.
+    pub projects: Vec<String>,
 }
 
 impl Default for Amqp {
@@ -21,6 +32,7 @@ impl Default for Amqp {
         Self {
             url: "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned(),
             url_file: None,
+            publishers: BTreeMap::new(),
         }
     }
 }
@@ -61,6 +73,7 @@ impl std::fmt::Debug for Amqp {
         f.debug_struct("Amqp")
             .field("url", &self.shown_url())
             .field("url_file", &self.url_file)
+            .field("publishers", &self.publishers)
             .finish()
     }
 }

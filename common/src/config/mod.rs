@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use amqp::Amqp;
+pub use amqp::{AllowedPublisher, Amqp};
 pub use api::{Api, Auth, AuthMode, Quota};
 pub use backup::{Backup, BackupDriver};
 pub use database::Database;

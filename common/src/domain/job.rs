@@ -1,5 +1,6 @@
 //! Jobs: their kinds, their states, and the queues they wait in.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::spelled;
@@ -55,8 +56,11 @@ spelled!(JobState, "job state", {
 
 /// A zone's or backend's name as it stands in a routing key: `[a-z0-9-]`, 1 to 63 characters
 /// (dots separate the words of a topic, so a name has none).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[a-z0-9-]{1,63}$"))]
 pub struct Token(String);
 
 /// The text is no [`Token`].

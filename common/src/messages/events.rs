@@ -4,6 +4,7 @@
 //! `progress.<kind>.<zone>` and `worker.<name>` (transient, from workers).
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,9 +14,10 @@ use crate::domain::{
 };
 
 /// The envelope of every event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloudEvent<T> {
     /// Always `1.0`.
+    #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
     /// The message id; the same event sent twice has the same one.
     pub id: Uuid,
@@ -59,7 +61,7 @@ impl<T> CloudEvent<T> {
 
 /// A backup, volume or snapshot came into another status. Types `backup.<status>.v1`,
 /// `volume.<status>.v1` and `snapshot.<status>.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusData {
     /// The owner.
     pub project_id: ProjectId,
@@ -81,7 +83,7 @@ pub struct StatusData {
 }
 
 /// How far a running job is. Type `job.progress.v1`; at most one a second.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgressData {
     /// The job.
     pub job_id: JobId,
@@ -108,7 +110,7 @@ pub struct ProgressData {
 }
 
 /// A worker's sign of life. Types `worker.started.v1`, `worker.heartbeat.v1`, `worker.stopped.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerData {
     /// Its name.
     pub worker: WorkerName,

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use uuid::Uuid;
 
 use super::sheet::{Frozen, Sheet, WorkTotals};
 use crate::domain::{ClaimId, Incarnation, JobId, VolumeSource, WorkerName};
@@ -43,6 +44,8 @@ pub enum Request {
     Release(Release),
     /// Reports the end.
     Finish(Finish),
+    /// Hands in what a publisher sent in place of a doorbell.
+    Submit(Submit),
 }
 
 /// What comes back for a request whose good answer is `A`.
@@ -87,6 +90,7 @@ asks! {
     Commit via Commit => Committed,
     Release via Release => Released,
     Finish via Finish => Finished,
+    Submit via Submit => Submitted,
 }
 
 /// Asks for the lease of a job.
@@ -114,13 +118,6 @@ pub enum Claimed {
     Busy,
     /// It was cancelled before it began.
     Cancelled,
-    /// A publisher's request that breaks a rule; the reason is for them.
-    Rejected {
-        /// A word for programs.
-        code: String,
-        /// A sentence for people.
-        message: String,
-    },
 }
 
 /// A lease and the work it is for.
@@ -374,6 +371,39 @@ pub enum Finished {
     Settled,
     /// The lease is another's now.
     Fenced,
+}
+
+/// Hands in a message that is no doorbell: a publisher's request, or nothing at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submit {
+    /// The body; `None` when it is no text or longer than a request may be.
+    pub body: Option<String>,
+    /// The login of its publisher, as the broker had checked it.
+    pub login: Option<String>,
+    /// The message's own id.
+    pub message_id: Option<Uuid>,
+    /// Where its publisher wants an answer.
+    pub reply_to: Option<String>,
+    /// What the answer is to be marked with; without it the message's id.
+    pub correlation_id: Option<String>,
+}
+
+/// Answer to [`Submit`], durable like every other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "submit", rename_all = "snake_case")]
+pub enum Submitted {
+    /// It is a job now, or was one before: go on as if it were its doorbell.
+    Accepted {
+        /// The job.
+        job_id: JobId,
+    },
+    /// It breaks a rule. Its publisher is told; the message is to be parked.
+    Rejected {
+        /// A word for programs.
+        code: String,
+        /// A sentence for people.
+        message: String,
+    },
 }
 
 #[cfg(test)]

@@ -232,7 +232,9 @@ pub enum CleanScope {
 }
 
 /// Progress of sealed work, and the totals a settled job reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct WorkTotals {
     /// Bytes of the volume the job covers.
     pub volume: ByteCount,

@@ -57,7 +57,7 @@ impl Broker {
     fn link_by(&self, url: &str) -> Link {
         let amqp = Amqp {
             url: url.to_owned(),
-            url_file: None,
+            ..Amqp::default()
         };
         Link::start(
             &amqp,

@@ -19,8 +19,8 @@ pub use records::Record;
 /// The highest version, so that answers have every field.
 const VERSION: &str = "volume 3.71";
 
-/// Project of a stack's own client.
-const PROJECT: &str = "00000000000000000000000000000001";
+/// Project of a stack's own client; publishers may act for it too.
+pub(crate) const PROJECT: &str = "00000000000000000000000000000001";
 
 /// A caller of the Block Storage API. Clones share what they have seen.
 #[derive(Debug, Clone)]

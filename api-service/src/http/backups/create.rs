@@ -22,7 +22,7 @@ pub(super) async fn create(
     context: Context,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let new = parse(&context, &body)?;
+    let new = parse(context.version, &body)?;
     observe::about_volume(new.volume_id);
     refuse_when_overloaded(&state).await?;
     let row = state.store.create_backup(&context.caller, new).await?;
@@ -31,7 +31,8 @@ pub(super) async fn create(
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }
 
-fn parse(context: &Context, body: &Value) -> Result<NewBackup, ApiError> {
+/// What a body asks for.
+pub(in crate::http) fn parse(version: Microversion, body: &Value) -> Result<NewBackup, ApiError> {
     let mut allowed = vec![
         "volume_id",
         "name",
@@ -45,7 +46,7 @@ fn parse(context: &Context, body: &Value) -> Result<NewBackup, ApiError> {
         ("metadata", Microversion::BACKUP_METADATA),
         ("availability_zone", Microversion::BACKUP_ZONE),
     ] {
-        if context.version >= since {
+        if version >= since {
             allowed.push(field);
         }
     }

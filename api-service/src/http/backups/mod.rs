@@ -16,14 +16,14 @@
 //! A verb parses and answers; what may be done is decided by the rules inside the store's transaction.
 
 mod action;
-mod create;
+pub(in crate::http) mod create;
 mod delete;
 mod export;
 mod import;
 mod list;
 mod progress;
 mod record;
-mod restore;
+pub(in crate::http) mod restore;
 mod show;
 mod update;
 mod view;

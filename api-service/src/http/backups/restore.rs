@@ -22,10 +22,7 @@ pub(super) async fn restore(
     key: Key,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let fields = Fields::of(&body, "restore", &[], &["volume_id", "name"], &[])?;
-    let name = fields.name("name")?.flatten();
-    let name = name.filter(|name| !name.is_empty());
-    let volume_id = fields.uuid("volume_id")?;
+    let (volume_id, name) = parse(&body)?;
     let id = backup_id(&key)?;
     let reach = context.reach();
     refuse_when_overloaded(&state).await?;
@@ -49,4 +46,12 @@ pub(super) async fn restore(
         "volume_name": started.volume_name,
     }});
     Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+/// What a body asks for: the volume's id as it came, and the name of a new one.
+pub(in crate::http) fn parse(body: &Value) -> Result<(Option<String>, Option<String>), ApiError> {
+    let fields = Fields::of(body, "restore", &[], &["volume_id", "name"], &[])?;
+    let name = fields.name("name")?.flatten();
+    let name = name.filter(|name| !name.is_empty());
+    Ok((fields.uuid("volume_id")?, name))
 }

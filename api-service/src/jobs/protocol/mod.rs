@@ -21,6 +21,8 @@ mod release;
 mod renew;
 mod restart;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use common::broker::RpcHandler;
 use common::domain::JobKind;
@@ -28,13 +30,14 @@ use common::messages::rpc::{Fence, Reply, Request};
 use common::telemetry::error_chain;
 use serde::Serialize;
 
-use super::lease_end;
+use super::{Intake, lease_end};
 use crate::store::{AttemptState, JobRow, Store, StoreError, Tx};
 
 /// Answers workers.
 #[derive(Debug, Clone)]
 pub struct Protocol {
     store: Store,
+    intake: Arc<dyn Intake>,
 }
 
 /// Why a request gets no answer of its own kind.
@@ -51,8 +54,8 @@ enum Trouble {
 impl Protocol {
     /// Answers from these rows.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, intake: Arc<dyn Intake>) -> Self {
+        Self { store, intake }
     }
 }
 
@@ -68,6 +71,9 @@ impl RpcHandler for Protocol {
             Request::Commit(commit) => written(self.commit(&commit).await),
             Request::Release(release) => written(self.release(&release).await),
             Request::Finish(finish) => written(self.finish(&finish).await),
+            Request::Submit(submit) => {
+                written(self.intake.take(&submit).await.map_err(Trouble::Store))
+            }
         }
     }
 }
