@@ -22,6 +22,8 @@ pub struct Arguments {
 /// All but serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Looks for what would be in the way of a start, and prints it. Needs no database yet.
+    CheckConfig,
     /// Shows who holds what: every job that is not settled.
     Jobs(AsJson),
     /// Decides about messages that nobody could handle.

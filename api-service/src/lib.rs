@@ -123,6 +123,7 @@ fn start_jobs(
     stop: &CancellationToken,
 ) {
     let store = &state.store;
+    tracker.spawn(common::metrics::upkeep(stop.clone()));
     let desk = Arc::new(Desk::new(store.clone()));
     let protocol = Arc::new(Protocol::new(store.clone(), desk.clone()));
     let hearing = serve_rpc(consuming, publishing, stop.clone(), tracker, protocol);

@@ -6,7 +6,7 @@ use api_service::commands;
 use clap::Parser;
 use common::config::Settings;
 use common::shutdown::StopSignals;
-use common::telemetry;
+use common::{metrics, telemetry};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -17,6 +17,7 @@ async fn main() -> anyhow::Result<()> {
     }
     common::faults::start();
     telemetry::start(&settings.telemetry);
+    metrics::start();
     let mut signals = StopSignals::install().context("listen to signals")?;
     let shutdown = async move {
         let signal = signals.next().await;

@@ -32,6 +32,9 @@ pub struct Arguments {
 pub enum Command {
     /// Prepares a backup target and prints its id; one that is prepared keeps it.
     InitTarget(InitTarget),
+    /// Looks for what would be in the way of this worker, and prints it: opens each volume backend and the target,
+    /// where it writes, reads and removes a probe, and logs in to the broker. Ends with 1 when there is something.
+    CheckConfig,
     /// Works on a stored tree alone; needs no configuration.
     #[command(flatten)]
     Standalone(Standalone),

@@ -13,6 +13,7 @@
 //!   code, and the engine's threads below it.
 //! * It never decides who may do what, and never deletes what it was not told to.
 
+mod check;
 pub mod cli;
 mod consumer;
 pub mod engine;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use check::check_config;
 use common::broker::{BrokerError, Link, Publisher, RpcClient};
 use common::config::{BackupDriver, Settings, VolumeBackendDriver};
 use common::domain::{Incarnation, SystemClock, Token, WorkerName};
@@ -48,6 +50,7 @@ use environment::{Environment, Stopping};
 use lease::BootClock;
 use running::Running;
 use store::BackupStore;
+use store::measured::Measured;
 use store::posix::PosixStore;
 use volume::{FileVolumes, VolumeDriver};
 
@@ -115,6 +118,7 @@ pub async fn run(
         "the worker starts"
     );
     tracker.spawn(presence::show(Arc::clone(&env)));
+    tracker.spawn(common::metrics::upkeep(stopping.end.clone()));
     let consumer = tracker.spawn(consumer::consume_jobs(Arc::clone(&env), consuming.clone()));
 
     let mut signals = std::pin::pin!(signals);
@@ -194,12 +198,6 @@ fn environment(
             (name.clone(), driver)
         })
         .collect();
-    let store: Arc<dyn BackupStore> = match settings.backup.driver {
-        BackupDriver::Posix => Arc::new(PosixStore::new(
-            &settings.backup.path,
-            settings.backup.target_id,
-        )),
-    };
     let threads = match settings.worker.engine_threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         threads => usize::try_from(threads).unwrap_or(usize::MAX),
@@ -211,7 +209,7 @@ fn environment(
         slots: settings.worker.slots,
         volumes,
         target: settings.backup.target.clone(),
-        store,
+        store: Arc::new(Measured(store_of(settings))),
         limits: EngineLimits {
             threads,
             seal_size_bytes: settings.worker.seal_size.as_u64(),
@@ -230,6 +228,16 @@ fn environment(
     }
 }
 
+/// The driver of the configured target.
+pub(crate) fn store_of(settings: &Settings) -> Arc<dyn BackupStore> {
+    match settings.backup.driver {
+        BackupDriver::Posix => Arc::new(PosixStore::new(
+            &settings.backup.path,
+            settings.backup.target_id,
+        )),
+    }
+}
+
 async fn serve_probes(
     env: &Environment,
     address: SocketAddr,
@@ -242,8 +250,11 @@ async fn serve_probes(
     let bound = listener.local_addr().map_err(failed)?;
     tracing::info!("probes on http://{bound}");
     let end = env.stopping.end.clone();
-    let serve = axum::serve(listener, health::router(links))
-        .with_graceful_shutdown(async move { end.cancelled().await });
+    let serve = axum::serve(
+        listener,
+        health::router(links, env.running.clone(), env.slots),
+    )
+    .with_graceful_shutdown(async move { end.cancelled().await });
     env.tracker.spawn(async move {
         if let Err(error) = serve.await {
             tracing::error!(error = %error, "probes are not answered any more");

@@ -8,7 +8,7 @@ use backup_worker::standalone;
 use clap::Parser;
 use common::config::Settings;
 use common::shutdown::StopSignals;
-use common::telemetry;
+use common::{metrics, telemetry};
 use futures_util::stream;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -20,6 +20,7 @@ fn main() -> anyhow::Result<ExitCode> {
             print_id(backup_worker::init_target_at(&path)?);
         }
         Some(Command::InitTarget(_)) => print_id(backup_worker::init_target(&settings()?)?),
+        Some(Command::CheckConfig) => return checked(&settings()?),
         None => work(settings()?)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -31,9 +32,18 @@ fn print_id(target_id: uuid::Uuid) {
 }
 
 #[tokio::main]
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
+async fn checked(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let checks = backup_worker::check_config(settings).await;
+    print!("{checks}");
+    Ok(ExitCode::from(u8::from(!checks.all_well())))
+}
+
+#[tokio::main]
 async fn work(settings: Settings) -> anyhow::Result<()> {
     common::faults::start();
     telemetry::start(&settings.telemetry);
+    metrics::start();
     let signals = StopSignals::install().context("listen to signals")?;
     let signals = stream::unfold(signals, |mut signals| async move {
         let signal = signals.next().await;

@@ -1,12 +1,15 @@
 //! How far a job is: told by its threads at any rate, published at most once a second.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::broker::{Outgoing, Publisher, topology};
 use common::domain::{BackupId, Clock, JobId, JobKind, Token, VolumeId, WorkerName};
 use common::messages::events::{CloudEvent, JOB_PROGRESS, ProgressData};
+use common::messages::sheet::WorkTotals;
+use common::metrics::{PHASE_DURATION, VOLUME_BYTES};
+use metrics::{counter, histogram};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -24,7 +27,50 @@ const FIRST_PHASE: &str = "starting";
 
 /// The threads' end: remembers the newest state, never waits.
 #[derive(Debug, Clone)]
-pub(crate) struct Reporter(Arc<watch::Sender<State>>);
+pub(crate) struct Reporter(Arc<Told>);
+
+#[derive(Debug)]
+struct Told {
+    state: watch::Sender<State>,
+    measure: Mutex<Measure>,
+}
+
+/// What of a job has not been counted yet.
+#[derive(Debug)]
+struct Measure {
+    kind: JobKind,
+    phase: &'static str,
+    since: Instant,
+    counted: WorkTotals,
+}
+
+impl Measure {
+    fn end_phase(&mut self, next: &'static str) {
+        let labels = [("kind", self.kind.as_str()), ("phase", self.phase)];
+        histogram!(PHASE_DURATION, &labels).record(self.since.elapsed());
+        self.phase = next;
+        self.since = Instant::now();
+    }
+
+    /// Counts what came since the last time; a new attempt begins at zero again.
+    fn count(&mut self, totals: WorkTotals) {
+        let before = std::mem::replace(&mut self.counted, totals);
+        for (what, now, then) in [
+            ("read", totals.read, before.read),
+            ("written", totals.written, before.written),
+            ("skipped", totals.skipped, before.skipped),
+        ] {
+            let labels = [("kind", self.kind.as_str()), ("what", what)];
+            counter!(VOLUME_BYTES, &labels).increment(now.0.saturating_sub(then.0));
+        }
+    }
+}
+
+impl Drop for Measure {
+    fn drop(&mut self) {
+        self.end_phase("");
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
@@ -49,24 +95,41 @@ pub(crate) struct ReportedJob {
 }
 
 /// The two ends for one job.
-pub(crate) fn channel() -> (Reporter, Reports) {
+pub(crate) fn channel(kind: JobKind) -> (Reporter, Reports) {
     let state = State {
         phase: FIRST_PHASE,
         progress: Progress::default(),
     };
     let (sender, receiver) = watch::channel(state);
-    (Reporter(Arc::new(sender)), Reports(receiver))
+    let measure = Mutex::new(Measure {
+        kind,
+        phase: FIRST_PHASE,
+        since: Instant::now(),
+        counted: WorkTotals::default(),
+    });
+    let told = Told {
+        state: sender,
+        measure,
+    };
+    (Reporter(Arc::new(told)), Reports(receiver))
 }
 
 impl Reporter {
     /// The job does something else now.
     pub(crate) fn phase(&self, phase: &'static str) {
-        self.0.send_modify(|state| state.phase = phase);
+        self.measure().end_phase(phase);
+        self.0.state.send_modify(|state| state.phase = phase);
     }
 
     /// The job is further.
     pub(crate) fn advanced(&self, progress: Progress) {
-        self.0.send_modify(|state| state.progress = progress);
+        self.measure().count(progress.totals);
+        self.0.state.send_modify(|state| state.progress = progress);
+    }
+
+    fn measure(&self) -> MutexGuard<'_, Measure> {
+        let measure = &self.0.measure;
+        measure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -156,6 +156,21 @@ impl Process {
     /// When it fails.
     #[must_use]
     pub fn run(&self, subcommand: &str) -> String {
+        let (status, printed) = self.try_run(subcommand);
+        assert!(
+            status.success(),
+            "`{} {subcommand}` ended with {status}: {printed}",
+            self.name
+        );
+        printed
+    }
+
+    /// Runs the same program with a subcommand to its end, however that is; and what it printed.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn try_run(&self, subcommand: &str) -> (ExitStatus, String) {
         let log = File::create(self.log.with_extension(subcommand)).expect("a log can be made");
         let output = self
             .command(log)
@@ -163,13 +178,8 @@ impl Process {
             .stdout(Stdio::piped())
             .output()
             .expect("the binary can be run");
-        assert!(
-            output.status.success(),
-            "`{} {subcommand}` ended with {}",
-            self.name,
-            output.status
-        );
-        String::from_utf8(output.stdout).expect("it prints text")
+        let printed = String::from_utf8(output.stdout).expect("it prints text");
+        (output.status, printed)
     }
 
     fn command(&self, log: File) -> Command {

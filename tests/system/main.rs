@@ -7,10 +7,12 @@
 
 mod backups;
 mod cancels;
+mod checks;
 mod deletes;
 mod imports;
 mod lists;
 mod messages;
+mod metrics;
 mod names;
 mod publisher_example;
 mod publishers;

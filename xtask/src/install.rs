@@ -1,7 +1,7 @@
 //! The programs a command needs beside Rust: which are missing, and Debian's way to get them.
 //!
-//! Nothing is installed before it was said what. The broker that Debian's package would start at once, on all
-//! interfaces, is neither started nor left to be started at the next boot.
+//! Nothing is installed before it was said what. The services that Debian's packages would start at once, on all
+//! interfaces, are neither started nor left to be started at the next boot.
 
 use std::process::Stdio;
 
@@ -25,6 +25,8 @@ pub enum Need {
     Borg,
     /// qemu-img, to measure ourselves against.
     QemuImg,
+    /// Prometheus's `promtool`, which checks the alert rules.
+    Promtool,
 }
 
 impl Need {
@@ -36,6 +38,7 @@ impl Need {
             Self::Ext4Tools => ["mke2fs", "debugfs", "e2fsck"]
                 .iter()
                 .all(|program| files::find_program(program).is_some()),
+            Self::Promtool => files::find_program("promtool").is_some(),
             Self::PythonVenv => files::find_program("python3").is_some_and(|python| {
                 let mut command = std::process::Command::new(python);
                 command.args(["-c", "import ensurepip, venv"]);
@@ -56,6 +59,7 @@ impl Need {
             Self::Restic => "restic",
             Self::Borg => "borgbackup",
             Self::QemuImg => "qemu-utils",
+            Self::Promtool => "prometheus",
         }
     }
 
@@ -69,6 +73,7 @@ impl Need {
             Self::Restic => "restic, to measure ourselves against",
             Self::Borg => "borg, to measure ourselves against",
             Self::QemuImg => "qemu-img, to measure ourselves against",
+            Self::Promtool => "promtool of Prometheus, to check the alert rules",
         }
     }
 }
@@ -86,9 +91,9 @@ fi
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 for package in "$@"; do
-    if [ "$package" = rabbitmq-server ] && command -v systemctl > /dev/null; then
-        systemctl disable rabbitmq-server.service || true
-    fi
+    case $package in rabbitmq-server | prometheus)
+        if command -v systemctl > /dev/null; then systemctl disable "$package.service" || true; fi ;;
+    esac
 done
 "#;
 

@@ -209,7 +209,7 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Test { quick, machine, .. } => {
             test::introduce(&machine.broker(), quick);
-            let mut needs = vec![Need::Ext4Tools];
+            let mut needs = vec![Need::Ext4Tools, Need::Promtool];
             if !quick {
                 needs.push(Need::PythonVenv);
             }

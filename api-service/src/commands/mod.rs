@@ -3,6 +3,7 @@
 //! They read the database, and change nothing but parked messages: a message that is sent once more goes
 //! into the outbox, from where the api-service sends it.
 
+mod check;
 mod jobs;
 mod parked;
 mod table;
@@ -27,15 +28,27 @@ pub async fn run(
     settings: Settings,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let store = Store::open_beside(Arc::new(settings), Arc::new(SystemClock))
-        .await
-        .context("open the database; the api-service makes it when it starts")?;
-    let done = match command {
-        Command::Jobs(form) => jobs::show(&store, *form, out).await,
-        Command::Parked(parked) => parked::run(&store, parked, out).await,
+    let (store, done) = match command {
+        Command::CheckConfig => return check::show(&settings, out).await,
+        Command::Jobs(form) => {
+            let store = open(settings).await?;
+            let done = jobs::show(&store, *form, out).await;
+            (store, done)
+        }
+        Command::Parked(parked) => {
+            let store = open(settings).await?;
+            let done = parked::run(&store, parked, out).await;
+            (store, done)
+        }
     };
     store.close().await;
     done
+}
+
+async fn open(settings: Settings) -> anyhow::Result<Store> {
+    Store::open_beside(Arc::new(settings), Arc::new(SystemClock))
+        .await
+        .context("open the database; the api-service makes it when it starts")
 }
 
 fn print_json<T: Serialize>(value: &T, out: &mut impl Write) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use common::broker::LinkState;
 use common::telemetry::error_chain;
 use serde_json::{Value, json};
 
+use super::metrics;
 use crate::state::AppState;
 
 /// Their routes.
@@ -16,6 +17,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/healthz", get(alive))
         .route("/healthcheck", get(alive))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::metrics))
 }
 
 /// Answered as long as there is anybody to answer.

@@ -22,6 +22,7 @@ mod health;
 mod links;
 mod listing;
 mod metadata;
+mod metrics;
 mod observe;
 mod overload;
 pub(crate) mod published;

@@ -4,9 +4,11 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use common::metrics::{HTTP_DURATION, HTTP_REQUESTS};
+use metrics::{counter, histogram};
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
@@ -62,6 +64,7 @@ pub(super) async fn observe(
         headers.insert(REQUEST_ID, value);
     }
     span.in_scope(|| log(&method, &template, &response, started));
+    count(&method, template, &response, started);
     response
 }
 
@@ -106,7 +109,7 @@ fn add_version(response: &mut Response, version: &Result<Microversion, BadMicrov
     }
 }
 
-fn log(method: &axum::http::Method, path: &str, response: &Response, started: Instant) {
+fn log(method: &Method, path: &str, response: &Response, started: Instant) {
     let status = response.status().as_u16();
     let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match response.extensions().get::<Cause>() {
@@ -114,11 +117,29 @@ fn log(method: &axum::http::Method, path: &str, response: &Response, started: In
             tracing::error!(%method, path, status, elapsed_ms, error = %cause, "{method} {path} {status}");
         }
         // Probes come every few seconds from everywhere and say nothing while they are good.
-        None if response.status().is_success() && path.starts_with("/health") => {
+        None if response.status().is_success()
+            && (path.starts_with("/health") || path == "/metrics") =>
+        {
             tracing::debug!(%method, path, status, elapsed_ms, "{method} {path} {status}");
         }
         None => tracing::info!(%method, path, status, elapsed_ms, "{method} {path} {status}"),
     }
+}
+
+/// Methods and routes are words of ours: what nobody serves counts as one.
+fn count(method: &Method, route: String, response: &Response, started: Instant) {
+    let method = match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        _ => "other",
+    };
+    let status = response.status().as_u16().to_string();
+    histogram!(HTTP_DURATION, "method" => method, "route" => route.clone())
+        .record(started.elapsed());
+    counter!(HTTP_REQUESTS, "method" => method, "route" => route, "status" => status).increment(1);
 }
 
 /// Notes the backup a request is about, for its log line.

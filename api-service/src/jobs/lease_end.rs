@@ -2,6 +2,7 @@
 //! silent, its worker started again, or it gave the lease back.
 
 use common::messages::rpc::Outcome;
+use common::metrics::LEASE_ENDS;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::rules::{LastTries, Trials, ends_without_worker, why_give_up};
@@ -24,6 +25,11 @@ pub(super) async fn lease_is_over(
     next_at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     tx.end_generation(job, end).await?;
+    let why = match end {
+        GenerationEnd::Lease => "silent",
+        GenerationEnd::Released | GenerationEnd::Settled => "released",
+    };
+    metrics::counter!(LEASE_ENDS, "why" => why).increment(1);
     let settings = tx.settings();
     let mut next_at = next_at;
     let mut last_error = job.last_error.as_deref();

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use common::domain::{JobId, ProjectId, UserId};
 use common::messages::published::{REQUEST_SCHEMA, RejectedData, Rejection};
 use common::messages::rpc::{Submit, Submitted};
+use common::metrics::PUBLISHED_REQUESTS;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -84,6 +85,18 @@ impl Desk {
 #[async_trait]
 impl Intake for Desk {
     async fn take(&self, submit: &Submit) -> Result<Submitted, StoreError> {
+        let submitted = self.take_in(submit).await?;
+        let verdict = match submitted {
+            Submitted::Accepted { .. } => "accepted",
+            Submitted::Rejected { .. } => "rejected",
+        };
+        metrics::counter!(PUBLISHED_REQUESTS, "verdict" => verdict).increment(1);
+        Ok(submitted)
+    }
+}
+
+impl Desk {
+    async fn take_in(&self, submit: &Submit) -> Result<Submitted, StoreError> {
         let value = match read(submit) {
             Ok(value) => value,
             Err(rejection) => return self.reject(submit, None, None, rejection).await,
@@ -138,9 +151,7 @@ impl Intake for Desk {
         self.reject(submit, Some(job_id), Some(&request), rejection)
             .await
     }
-}
 
-impl Desk {
     /// Who published it and what it says, if they may ask for its project.
     fn admit<'s>(
         &self,

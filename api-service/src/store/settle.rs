@@ -6,6 +6,7 @@ use common::domain::{
 };
 use common::messages::rpc::Outcome;
 use common::messages::sheet::{VolumeAction, WorkTotals};
+use common::metrics::{JOB_DURATION, JOBS_SETTLED};
 use jiff::{SignedDuration, Timestamp};
 
 use super::attempts::AttemptState;
@@ -51,6 +52,12 @@ impl SettledLine {
             written_bytes = self.totals.written.0,
             "job settled"
         );
+        let labels = [
+            ("kind", self.job.kind().as_str()),
+            ("outcome", self.outcome),
+        ];
+        metrics::counter!(JOBS_SETTLED, &labels).increment(1);
+        metrics::histogram!(JOB_DURATION, &labels).record(self.seconds);
     }
 }
 

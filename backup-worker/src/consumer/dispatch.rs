@@ -41,7 +41,7 @@ pub(super) fn start(
     slot.occupy(claim.job_id, grant.generation, Arc::clone(&hold));
 
     let reported = reported(env, &claim, &grant);
-    let (reporter, reports) = progress::channel();
+    let (reporter, reports) = progress::channel(reported.kind);
     env.tracker.spawn(progress::publish(
         reports,
         reported.clone(),

@@ -2,6 +2,7 @@
 //!
 //! [`digest_blocks`] takes many blocks at once, which [`lanes`] digests side by side.
 
+use common::metrics::HASHED_BYTES;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
@@ -22,6 +23,8 @@ pub(super) fn digest_blocks(
         let start = index * block_size;
         &data[start..data.len().min(start + block_size)]
     });
+    let hashed_bytes: usize = blocks.clone().map(<[u8]>::len).sum();
+    metrics::counter!(HASHED_BYTES).increment(u64::try_from(hashed_bytes).unwrap_or(u64::MAX));
     lanes::sha256(Path::for_sha256(), blocks, |place, digest| {
         digests[wanted[place]] = digest;
     });

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::messages::rpc::ReleaseReason;
 use common::messages::sheet::Sheet;
+use common::metrics::EXECUTIONS;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -78,6 +79,8 @@ fn log_end(job: &ReportedJob, end: &Ending, began: Instant) {
         seconds = began.elapsed().as_secs_f64(),
         "job ended here"
     );
+    let labels = [("kind", job.kind.as_str()), ("outcome", end.outcome)];
+    metrics::counter!(EXECUTIONS, &labels).increment(1);
 }
 
 #[cfg(test)]
@@ -85,7 +88,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use common::domain::{ClaimId, JobId, VolumeId, VolumeSource};
+    use common::domain::{ClaimId, JobId, JobKind, VolumeId, VolumeSource};
     use common::messages::rpc::Fence;
     use common::messages::sheet::{SnapshotRef, VolumeAction, VolumeRef, VolumeSheet};
     use tokio_util::sync::CancellationToken;
@@ -179,7 +182,7 @@ mod tests {
                 wire: Arc::default(),
                 renew_soon: Arc::default(),
                 abandon: env.stopping.abandon.clone(),
-                reporter: progress::channel().0,
+                reporter: progress::channel(JobKind::Volume).0,
                 renewing: renewing.clone().drop_guard(),
             }),
             generation: 1,

@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub(crate) mod measured;
 pub mod posix;
 
 use std::fmt::Debug;

@@ -24,6 +24,7 @@ mod consume;
 mod error;
 mod link;
 mod publish;
+mod reach;
 mod rpc_client;
 mod rpc_server;
 pub mod topology;
@@ -34,6 +35,7 @@ pub use consume::{Deliveries, Incoming, consume, parked, queue_depth};
 pub use error::BrokerError;
 pub use link::{Link, LinkState};
 pub use publish::{Outgoing, Published, Publisher};
+pub use reach::reach;
 pub use rpc_client::{AskError, RpcClient};
 pub use rpc_server::{Hearing, RpcHandler, serve_rpc};
 

@@ -218,6 +218,36 @@ mod tests {
     }
 
     #[test]
+    fn every_key_is_documented() {
+        let page = include_str!("../../../docs/configuration.md");
+        let all = serde_json::to_value(Settings::default()).unwrap();
+        let mut backend = serde_json::to_value(VolumeBackend {
+            driver: VolumeBackendDriver::File,
+            path: PathBuf::new(),
+        });
+        let publisher = serde_json::to_value(AllowedPublisher::default());
+        let sections = all.as_object().unwrap().values();
+        let sections = sections.chain(backend.as_mut().ok().map(|value| &*value));
+        let sections = sections.chain(publisher.as_ref().ok());
+        let mut count = 0;
+        for key in sections.filter_map(|section| section.as_object()) {
+            for key in key.keys() {
+                count += 1;
+                let is_named = [
+                    format!("\n{key} = "),
+                    format!("\n# {key} = "),
+                    format!("`{key}`"),
+                ]
+                .iter()
+                .any(|words| page.contains(words))
+                    || page.contains(&format!(".{key}"));
+                assert!(is_named, "{key}");
+            }
+        }
+        assert!(count > 40, "{count}");
+    }
+
+    #[test]
     fn passwords_are_not_shown() {
         let settings = load("[amqp]\nurl = \"amqp://me:hush@127.0.0.1:5672/%2f\"", &[]).unwrap();
         assert!(!format!("{settings:?}").contains("hush"));

@@ -32,7 +32,7 @@ pub struct Worker {
     /// Longest time before a batch is sealed.
     #[serde(with = "friendly")]
     pub seal_after: Duration,
-    /// Address of `/healthz` and `/readyz`; none by default.
+    /// Address of `/healthz`, `/readyz` and `/metrics`; none by default.
     pub listen: Option<SocketAddr>,
 }
 

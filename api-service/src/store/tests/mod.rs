@@ -3,6 +3,7 @@
 mod arranged;
 mod create;
 mod endings;
+mod figures;
 mod imports;
 mod races;
 mod restore;

@@ -32,7 +32,7 @@ pub(super) fn environment(
     let stopping = Stopping::new();
     let amqp = Amqp {
         url: "amqp://127.0.0.1:1/%2f".to_owned(),
-        url_file: None,
+        ..Amqp::default()
     };
     let link = Link::start(&amqp, "test".to_owned(), &tracker, stopping.end.clone());
     Environment {

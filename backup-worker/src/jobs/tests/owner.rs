@@ -132,7 +132,7 @@ impl Answers for Owner {
                 rows.settled = Some(finish.outcome);
                 to_value(Finished::Settled)
             }
-            Request::Claim(_) => panic!("a granted job claims nothing"),
+            Request::Claim(_) | Request::Submit(_) => panic!("a granted job claims nothing"),
         };
         answer.expect("answers can be written")
     }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::{
-    AttemptNames, BackupId, ClaimId, Compression, ContainerName, JobId, VolumeId, VolumeSource,
+    AttemptNames, BackupId, ClaimId, Compression, ContainerName, JobId, JobKind, VolumeId,
+    VolumeSource,
 };
 use common::messages::rpc::{Fence, Outcome};
 use common::messages::sheet::{
@@ -155,7 +156,7 @@ impl World {
                 wire: Arc::default(),
                 renew_soon: Arc::default(),
                 abandon: self.env.stopping.abandon.clone(),
-                reporter: progress::channel().0,
+                reporter: progress::channel(JobKind::Backup).0,
                 renewing: CancellationToken::new().drop_guard(),
             }),
             generation,
