@@ -9,7 +9,7 @@ use crate::cli::{PROJECT, programs};
 
 #[tokio::test]
 async fn a_publisher_in_python_is_served_and_refused_as_the_page_says() {
-    let Some(bin) = programs() else { return };
+    let bin = programs();
     let stack = TestStack::start().await;
     let volume = stack.managed_volume("v.raw", b"some bytes").await;
     let others = stack.api().as_project("others").create_volume(1).await;

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{BackupId, JobId, JobState, ProjectId, UserId, VolumeId};
+use crate::domain::{BackupId, JobId, JobState, ProjectId, SnapshotId, UserId, VolumeId};
 
 /// The schema of a request.
 pub const REQUEST_SCHEMA: &str = "emberkeep.request.v1";
@@ -69,6 +69,9 @@ pub enum PublishedWork {
 pub struct BackupWanted {
     /// The volume.
     pub volume_id: VolumeId,
+    /// A snapshot of it, to read in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<SnapshotId>,
     /// A name to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
@@ -102,6 +105,7 @@ impl BackupWanted {
     pub fn of(volume_id: VolumeId) -> Self {
         Self {
             volume_id,
+            snapshot_id: None,
             name: None,
             description: None,
             container: None,

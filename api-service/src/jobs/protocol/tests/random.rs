@@ -152,7 +152,6 @@ impl Play {
             Claimed::Duplicate => Answer::Duplicate,
             Claimed::Busy => Answer::Busy,
             Claimed::Cancelled => Answer::Cancelled,
-            Claimed::Rejected { message, .. } => panic!("{message}"),
         });
         (answer.await, self.model.claim(claim_id))
     }
