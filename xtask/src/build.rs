@@ -57,13 +57,22 @@ pub fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// What selects the two services' programs. The whole workspace chooses the features of the dependencies, so that
+/// tests, programs with failpoints and these share them, and a machine builds them once.
+pub const SERVICES: [&str; 5] = [
+    "--workspace",
+    "--bin",
+    "api-service",
+    "--bin",
+    "backup-worker",
+];
+
 /// Builds both services and tells where their programs are.
 ///
 /// # Errors
 /// When they do not build.
 pub async fn build_services() -> Result<Binaries> {
-    let packages = ["-p", "api-service", "-p", "backup-worker", "--bins"];
-    let mut built = build_programs(&packages).await?;
+    let mut built = build_programs(&SERVICES).await?;
     let mut take = |name: &str| {
         let program = built.remove(name);
         program.with_context(|| format!("cargo built no {name}"))

@@ -132,11 +132,10 @@ pub(crate) struct Programs {
 /// # Errors
 /// When something does not build.
 pub(crate) async fn build_all() -> Result<Programs> {
-    let mut built = build::build_programs(&["-p", "tests", "--bin", "faults"]).await?;
+    let mut built = build::build_programs(&["--workspace", "--bin", "faults"]).await?;
     let suite = built.remove("faults").context("cargo built no `faults`")?;
     let features = "api-service/failpoints,backup-worker/failpoints";
-    let packages = ["-p", "api-service", "-p", "backup-worker", "--bins"];
-    let with_features = [&packages[..], &["--features", features]].concat();
+    let with_features = [&build::SERVICES[..], &["--features", features]].concat();
     let built = build::build_programs(&with_features).await?;
     let struck = build::target_dir().await?.join("faults/bin");
     std::fs::create_dir_all(&struck).with_context(|| format!("make {}", struck.display()))?;
@@ -147,7 +146,7 @@ pub(crate) async fn build_all() -> Result<Programs> {
         std::fs::rename(&new, &to).with_context(|| format!("place {}", to.display()))?;
     }
     // What others find under these names has no failpoints.
-    build::build_programs(&packages).await?;
+    build::build_programs(&build::SERVICES).await?;
     Ok(Programs { suite, struck })
 }
 
