@@ -224,6 +224,7 @@ pub(super) fn strays(
 ) -> Result<Vec<String>, EngineError> {
     let mut found = 0;
     let mut strays = store.list(container, prefix.as_str())?;
+    strays.retain(|name| prefix.can_have(name));
     strays.retain(|name| {
         let number = name
             .strip_prefix(prefix.as_str())

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::io::BufReader;
 
-use common::domain::{AttemptNames, ContainerName, ObjectPrefix};
+use common::domain::{AttemptNames, ContainerName};
 use common::messages::sheet::VolumeRef;
 
 use super::Job;
@@ -36,12 +36,12 @@ pub(crate) fn remove_stored<E: From<StoreError>>(
     } = names;
     let objects = || {
         let mut left = store.list(container, prefix.as_str())?;
-        left.retain(|name| is_of(prefix, name));
+        left.retain(|name| prefix.can_have(name));
         common::durable!("erase.objects", remove(store, container, &left, still_ours))
     };
     if common::faults::planted("objects_before_metadata") {
         let mut all = store.list(container, prefix.as_str())?;
-        all.retain(|name| is_of(prefix, name) && *name != prefix.metadata());
+        all.retain(|name| prefix.can_have(name) && *name != prefix.metadata());
         common::durable!("erase.objects", remove(store, container, &all, still_ours))?;
     }
     common::durable!(
@@ -83,7 +83,7 @@ pub(super) fn strays(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
     let mut unnamed: HashSet<String> = store
         .list(container, prefix.as_str())?
         .into_iter()
-        .filter(|name| is_of(prefix, name))
+        .filter(|name| prefix.can_have(name))
         .collect();
     if unnamed.is_empty() {
         return Ok(());
@@ -137,47 +137,4 @@ fn remove<E: From<StoreError>>(
         store.remove(container, batch)?;
     }
     Ok(())
-}
-
-/// Whether a listed name is one that this prefix can have. A hostile prefix may begin with another
-/// whole prefix, so that beginning with it is not enough.
-fn is_of(prefix: &ObjectPrefix, name: &str) -> bool {
-    if name == prefix.metadata() || name == prefix.sha256file() {
-        return true;
-    }
-    name.strip_prefix(prefix.as_str())
-        .and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|number| {
-            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_backup_whose_prefix_begins_with_ours_is_not_ours_to_remove() {
-        let id = "2f863a48-cc5c-4d12-8a5c-6bb29d30f9a1";
-        let ours = ObjectPrefix::new(format!("x_backup_{id}")).unwrap();
-        let theirs = ObjectPrefix::new(format!("x_backup_{id}-1_backup_{id}")).unwrap();
-        for own in [
-            ours.object(1),
-            ours.object(100_000),
-            ours.metadata(),
-            ours.sha256file(),
-        ] {
-            assert!(is_of(&ours, &own), "{own}");
-        }
-        for foreign in [
-            theirs.object(1),
-            theirs.metadata(),
-            theirs.sha256file(),
-            ours.as_str().to_owned(),
-            format!("{ours}-"),
-            format!("{ours}-1x"),
-        ] {
-            assert!(!is_of(&ours, &foreign), "{foreign}");
-        }
-    }
 }

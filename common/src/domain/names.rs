@@ -110,7 +110,10 @@ checked_name! {
 
 checked_name! {
     /// What all objects of one backup begin with: one path component that ends in
-    /// `_backup_<uuid>`, so that no prefix can be the beginning of another.
+    /// `_backup_<uuid>`.
+    ///
+    /// A hostile one may begin with another whole prefix, so that beginning with a prefix makes no
+    /// name its own: [`ObjectPrefix::can_have`] tells.
     ObjectPrefix, |name| {
         check_relative(name)?;
         if name.contains('/') {
@@ -199,6 +202,18 @@ impl ObjectPrefix {
     #[must_use]
     pub fn sha256file(&self) -> String {
         format!("{}_sha256file", self.0)
+    }
+
+    /// Whether a name is one that this prefix can have: a closing file's, or a data object's of any number.
+    #[must_use]
+    pub fn can_have(&self, name: &str) -> bool {
+        match name.strip_prefix(&self.0) {
+            Some("_metadata" | "_sha256file") => true,
+            Some(rest) => rest.strip_prefix('-').is_some_and(|number| {
+                !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+            }),
+            None => false,
+        }
     }
 }
 
@@ -306,5 +321,30 @@ mod tests {
         assert!(ObjectPrefix::new("x_backup_2f863a48-cc5c-4d12-8a5c-6bb29d30f9a1").is_ok());
         assert!(ObjectPrefix::new("a/x_backup_2f863a48-cc5c-4d12-8a5c-6bb29d30f9a1").is_err());
         assert!(ObjectPrefix::new("x_backup_2f863a48cc5c4d128a5c6bb29d30f9a1").is_err());
+    }
+
+    #[test]
+    fn another_backup_whose_prefix_begins_with_ours_has_none_of_our_names() {
+        let id = "2f863a48-cc5c-4d12-8a5c-6bb29d30f9a1";
+        let ours = ObjectPrefix::new(format!("x_backup_{id}")).unwrap();
+        let theirs = ObjectPrefix::new(format!("x_backup_{id}-1_backup_{id}")).unwrap();
+        for own in [
+            ours.object(1),
+            ours.object(100_000),
+            ours.metadata(),
+            ours.sha256file(),
+        ] {
+            assert!(ours.can_have(&own), "{own}");
+        }
+        for foreign in [
+            theirs.object(1),
+            theirs.metadata(),
+            theirs.sha256file(),
+            ours.as_str().to_owned(),
+            format!("{ours}-"),
+            format!("{ours}-1x"),
+        ] {
+            assert!(!ours.can_have(&foreign), "{foreign}");
+        }
     }
 }

@@ -106,10 +106,12 @@ fn closing_removes_strays_and_misses_what_is_gone() {
     let (container, prefix) = (sheet.names.container.as_str(), &sheet.names.prefix);
     let strays = [
         prefix.object(sealed.object_count + 1),
-        format!("{prefix}.tmp"),
+        prefix.object(9_000),
         format!("{prefix}-1"),
     ];
-    for stray in &strays {
+    // Whose name begins with ours is another backup.
+    let others = format!("{prefix}-1_backup_{}_metadata", sheet.backup_id);
+    for stray in strays.iter().chain([&others]) {
         world.store.put(container, stray, vec![1]);
     }
     let kept = world.store.get(container, &prefix.object(3)).unwrap();
@@ -122,6 +124,7 @@ fn closing_removes_strays_and_misses_what_is_gone() {
     for stray in &strays {
         assert_eq!(world.store.get(container, stray), None);
     }
+    assert!(world.store.get(container, &others).is_some());
     world.assert_restores(&[&sheet], volume.bytes());
 }
 
