@@ -94,11 +94,14 @@ pub(crate) struct ReportedJob {
     pub(crate) worker: WorkerName,
 }
 
-/// The two ends for one job.
-pub(crate) fn channel(kind: JobKind) -> (Reporter, Reports) {
+/// The two ends for one job, of which `done_bytes` of the volume were done by earlier executions.
+pub(crate) fn channel(kind: JobKind, done_bytes: u64) -> (Reporter, Reports) {
     let state = State {
         phase: FIRST_PHASE,
-        progress: Progress::default(),
+        progress: Progress {
+            done_bytes,
+            ..Progress::default()
+        },
     };
     let (sender, receiver) = watch::channel(state);
     let measure = Mutex::new(Measure {
@@ -222,6 +225,21 @@ mod tests {
             assert!((100..=1000).contains(&rate), "{rate} after {second} s");
         }
         assert_eq!(speed.rate_at(start + Duration::from_secs(21), 12_000), 1000);
+    }
+
+    #[test]
+    fn a_job_that_goes_on_has_not_done_at_once_what_others_did() {
+        let (reporter, reports) = channel(JobKind::Backup, 5 << 30);
+        let done = || reports.0.borrow().progress.done_bytes;
+        let start = Instant::now();
+        let mut speed = Speedometer::default();
+        speed.rate_at(start, done());
+        reporter.advanced(Progress {
+            done_bytes: (5 << 30) + 4096,
+            ..Progress::default()
+        });
+        let rate = speed.rate_at(start + Duration::from_secs(1), done());
+        assert_eq!(rate, 4096);
     }
 
     #[test]

@@ -37,11 +37,12 @@ pub(super) fn start(
         env.stop_margin,
         env.stopping.halt.clone(),
     ));
-    hold.begin_at(mark_of(&grant.sheet));
+    let mark = mark_of(&grant.sheet);
+    hold.begin_at(mark);
     slot.occupy(claim.job_id, grant.generation, Arc::clone(&hold));
 
     let reported = reported(env, &claim, &grant);
-    let (reporter, reports) = progress::channel(reported.kind);
+    let (reporter, reports) = progress::channel(reported.kind, mark);
     env.tracker.spawn(progress::publish(
         reports,
         reported.clone(),

@@ -42,7 +42,7 @@ pub trait Monitor: Debug + Send + Sync {
     /// Why the engine has to stop.
     fn may_write(&self) -> Result<(), Stop>;
 
-    /// Told after each unit of work.
+    /// Told at the start, of what earlier executions did, and after each unit of work. `done_bytes` never falls.
     fn advanced(&self, progress: Progress);
 
     /// Told when all bytes of the volume below `mark` are durable: sealed in segments, or written to the target.

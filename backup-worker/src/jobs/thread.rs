@@ -182,7 +182,7 @@ mod tests {
                 wire: Arc::default(),
                 renew_soon: Arc::default(),
                 abandon: env.stopping.abandon.clone(),
-                reporter: progress::channel(JobKind::Volume).0,
+                reporter: progress::channel(JobKind::Volume, 0).0,
                 renewing: renewing.clone().drop_guard(),
             }),
             generation: 1,

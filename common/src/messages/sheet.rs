@@ -231,12 +231,15 @@ pub enum CleanScope {
     Everything,
 }
 
-/// Progress of sealed work, and the totals a settled job reports.
+/// How much one execution of a job has done: so far, in its progress, and in all when it reports the job's end.
+///
+/// What earlier executions of the job did is not in it. `volume` alone is of the whole job, and how much of that is done
+/// by all together is told by `done_bytes` of the progress. An execution that only finishes what another made has done nothing.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
 )]
 pub struct WorkTotals {
-    /// Bytes of the volume the job covers.
+    /// Bytes of the volume the job covers; 0 while that is not known yet.
     pub volume: ByteCount,
     /// Bytes read from the volume (a backup) or from the target (a restore).
     pub read: ByteCount,

@@ -32,6 +32,7 @@ pub(super) fn collect(
             ..WorkTotals::default()
         },
     };
+    monitor.advanced(progress); // what earlier executions did is done
     let mut seal_by = Instant::now() + limits.seal_after;
     loop {
         match receiver.recv_timeout(seal_by.saturating_duration_since(Instant::now())) {

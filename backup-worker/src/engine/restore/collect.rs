@@ -44,6 +44,7 @@ impl Collecting<'_> {
                 ..WorkTotals::default()
             },
         };
+        self.monitor.advanced(progress); // what earlier executions did is done
         let mut seal_by = Instant::now() + self.limits.seal_after;
         loop {
             match receiver.recv_timeout(seal_by.saturating_duration_since(Instant::now())) {

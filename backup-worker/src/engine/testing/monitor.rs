@@ -11,6 +11,7 @@ pub(in crate::engine) struct TestMonitor {
     calls: AtomicU64,
     stop_at: Option<(u64, Stop)>,
     pub(in crate::engine) marks: Mutex<Vec<u64>>,
+    pub(in crate::engine) first: Mutex<Option<Progress>>,
     pub(in crate::engine) last: Mutex<Progress>,
 }
 
@@ -49,7 +50,9 @@ impl Monitor for TestMonitor {
     }
 
     fn advanced(&self, progress: Progress) {
-        *self.last.lock().unwrap() = progress;
+        self.first.lock().unwrap().get_or_insert(progress);
+        let last = std::mem::replace(&mut *self.last.lock().unwrap(), progress);
+        assert!(last.done_bytes <= progress.done_bytes, "progress grows");
     }
 
     fn sealed(&self, mark: u64) {

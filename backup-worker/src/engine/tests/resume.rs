@@ -79,6 +79,8 @@ fn stop_and_go_on(shape: Shape, stop: Stop, incremental: bool) {
         let second = TestMonitor::new();
         let sealed = execute(&world, &volume, &sheet, 2, &second, &faults).unwrap();
         assert_eq!(second.mark(), SIZE as u64);
+        let told = second.first.lock().unwrap().unwrap();
+        assert_eq!((told.done_bytes, told.totals.read.0), (before.end, 0));
         let published = faults.take(Verb::Publish);
         let prefix = &sheet.names.prefix;
         let wanted: Vec<_> = (before.objects + 1..=sealed.object_count)
@@ -125,6 +127,7 @@ fn a_backup_that_is_sealed_to_its_end_reads_nothing_more() {
     let again = execute(&world, &volume, &sheet, 2, &monitor, &faults).unwrap();
     assert_eq!(again.object_count, first.object_count);
     assert_eq!(again.totals.read.0, 0);
+    assert_eq!(monitor.last.lock().unwrap().done_bytes, SIZE as u64);
     assert_eq!(faults.take(Verb::WritePart), Vec::<String>::new());
     world.close(&volume, &sheet, &monitor).unwrap();
     world.assert_restores(&[&sheet], volume.bytes());

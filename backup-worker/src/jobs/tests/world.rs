@@ -156,7 +156,7 @@ impl World {
                 wire: Arc::default(),
                 renew_soon: Arc::default(),
                 abandon: self.env.stopping.abandon.clone(),
-                reporter: progress::channel(JobKind::Backup).0,
+                reporter: progress::channel(JobKind::Backup, 0).0,
                 renewing: CancellationToken::new().drop_guard(),
             }),
             generation,
