@@ -95,14 +95,15 @@ async fn renew(
             let mark = hold.mark();
             let sent = hold.now();
             let answer = rpc.ask_within(Renew { fence, mark }, patience).await;
-            answer.map(|answer| (answer, sent, mark))
+            // Before the wire is free: behind it a new attempt may begin, of which this mark is not.
+            if let Ok(Renewed::Held { cancel }) = answer {
+                hold.renewed(sent, mark, cancel);
+            }
+            answer
         };
         match outcome {
-            Ok((Renewed::Held { cancel }, sent, mark)) => {
-                hold.renewed(sent, mark, cancel);
-                return true;
-            }
-            Ok((Renewed::Fenced, ..)) => return false,
+            Ok(Renewed::Held { .. }) => return true,
+            Ok(Renewed::Fenced) => return false,
             // The work goes on: only the state owner ends a lease, and it counts no time in which it was deaf.
             Err(AskError::TimedOut(why)) => {
                 tracing::warn!(job.id = %fence.job_id, why, "the lease could not be renewed yet");
