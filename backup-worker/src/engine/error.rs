@@ -113,6 +113,19 @@ impl EngineError {
         }
     }
 
+    /// Whether something was not found on the backup target, or may not have been.
+    pub(super) fn tells_of_absence(&self) -> bool {
+        match self {
+            Self::Gap { .. } | Self::Damaged(_) => true,
+            Self::Store(source)
+            | Self::File {
+                source: FormatError::Store { source, .. },
+                ..
+            } => source.tells_of_absence(),
+            _ => false,
+        }
+    }
+
     /// The whole story in one sentence, for the owner: this error and all its sources.
     #[must_use]
     pub fn sentence(&self) -> String {

@@ -18,6 +18,8 @@
 //! + 2T stripes taken and not collected × digests              4 × 16 KiB        <   1 MiB
 //! + one batch: seal size / block size × digests, entries        64 KiB          <   1 MiB
 //! + parent digests ahead: parser's batches                  4 × 4096 × 32 B     <   1 MiB
+//! + names under its prefix, listed when it is gone on with
+//!   and when it is closed: objects of it × 150 bytes        65536 for 1 TiB     =   9 MiB
 //! ```
 //!
 //! and of a restore, with E objects in all backups of the chain:
@@ -54,7 +56,7 @@ use std::time::Duration;
 
 use common::messages::sheet::BackupSheet;
 
-use crate::store::{BackupStore, StoreError};
+use crate::store::BackupStore;
 
 pub use backup::{BackupTask, Sealed, backup};
 pub use close::{CloseTask, Closed, close_backup, find_closed};
@@ -78,14 +80,7 @@ pub struct EngineLimits {
 
 /// What is missing on a target that is not there at all is not missing: the target is away.
 fn unless_away(store: &dyn BackupStore, error: EngineError) -> EngineError {
-    let missing = matches!(
-        error,
-        EngineError::Gap { .. }
-            | EngineError::Store(
-                StoreError::NoSuchContainer { .. } | StoreError::NoSuchObject { .. }
-            )
-    );
-    if !missing {
+    if !error.tells_of_absence() {
         return error;
     }
     match store.check_marker() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::messages::sheet::{SnapshotRef, VolumeRef};
+use jiff::Timestamp;
 
 use super::{Faults, Verb};
 use crate::volume::{Extent, FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
@@ -150,6 +151,10 @@ impl FrozenVolume for FaultyFrozen {
 
     fn identity(&self) -> &str {
         self.inner.identity()
+    }
+
+    fn frozen_at(&self) -> Option<Timestamp> {
+        self.inner.frozen_at()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {

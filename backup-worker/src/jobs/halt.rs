@@ -140,6 +140,17 @@ fn of_volume(error: &VolumeError) -> String {
         VolumeError::Held { .. } => "The volume is locked by another writer.".to_owned(),
         VolumeError::Refused { why, .. } => format!("The volume is refused: {why}."),
         VolumeError::BackendAway(_) => "The volume's backend cannot be reached.".to_owned(),
+        VolumeError::Unreadable {
+            offset,
+            length,
+            source,
+            ..
+        } => {
+            format!(
+                "The backup service could not read {length} bytes at offset {offset} of the volume: {}.",
+                in_words(source)
+            )
+        }
         VolumeError::Io { verb, source, .. } => {
             format!(
                 "The backup service could not {verb} the volume: {}.",
@@ -161,6 +172,12 @@ fn of_store(error: &StoreError) -> String {
             format!("The backup target refuses a name of this backup: {why}.")
         }
         StoreError::WrongTarget { .. } => "The backup target is not the expected one.".to_owned(),
+        StoreError::Unreadable { object, source, .. } => {
+            format!(
+                "The backup service could not read the object `{object}` on the backup target: {}.",
+                in_words(source)
+            )
+        }
         StoreError::Io { verb, source, .. } => {
             format!(
                 "The backup service could not {verb} data on the backup target: {}.",
@@ -217,6 +234,8 @@ fn in_words(error: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use common::domain::ContainerName;
+
     use super::*;
 
     #[test]
@@ -243,6 +262,39 @@ mod tests {
             assert!(trouble.sentence.ends_with('.') && !trouble.sentence.contains("os error"));
             assert_ne!(trouble.detail, trouble.sentence);
         }
+    }
+
+    #[test]
+    fn an_owner_is_told_which_object_cannot_be_read() {
+        let halt = Halt::from(EngineError::Store(StoreError::Unreadable {
+            container: ContainerName::new("box").unwrap(),
+            object: "x-00002".to_owned(),
+            source: io::Error::from_raw_os_error(5),
+        }));
+        let Halt::Suspended(Suspended::Passing(trouble)) = halt else {
+            panic!("{halt:?} may pass");
+        };
+        assert_eq!(
+            trouble.sentence,
+            "The backup service could not read the object `x-00002` on the backup target: an input or output error."
+        );
+    }
+
+    #[test]
+    fn an_owner_is_told_where_the_volume_cannot_be_read() {
+        let halt = Halt::from(VolumeError::Unreadable {
+            volume: "srv/secret".to_owned(),
+            offset: 1 << 30,
+            length: 4096,
+            source: io::Error::from_raw_os_error(5),
+        });
+        let Halt::Suspended(Suspended::Passing(trouble)) = halt else {
+            panic!("{halt:?} may pass");
+        };
+        assert_eq!(
+            trouble.sentence,
+            "The backup service could not read 4096 bytes at offset 1073741824 of the volume: an input or output error."
+        );
     }
 
     #[test]

@@ -50,6 +50,16 @@ pub enum StoreError {
         /// What was found.
         why: String,
     },
+    /// An object that is there cannot be read.
+    #[error("read `{object}` in container `{container}`")]
+    Unreadable {
+        /// Where it is.
+        container: ContainerName,
+        /// Its name.
+        object: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("{verb} `{path}` on the backup target")]
     Io {
@@ -71,13 +81,22 @@ impl StoreError {
                 false
             }
             Self::WrongTarget { .. } => true, // an unmounted share: it may come back
-            Self::Io { source, .. } => !matches!(
+            Self::Unreadable { source, .. } | Self::Io { source, .. } => !matches!(
                 source.kind(),
                 io::ErrorKind::InvalidInput
                     | io::ErrorKind::InvalidData
                     | io::ErrorKind::InvalidFilename
             ),
         }
+    }
+
+    /// Whether what was looked for is not there.
+    #[must_use]
+    pub fn tells_of_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSuchContainer { .. } | Self::NoSuchObject { .. }
+        )
     }
 }
 
@@ -98,7 +117,8 @@ pub trait BackupStore: Debug + Send + Sync {
     /// [`StoreError::WrongTarget`].
     fn check_marker(&self) -> Result<(), StoreError>;
 
-    /// Makes the container if it is not there, and the scratch place in it.
+    /// Makes the container if it is not there, and the scratch place in it. What is in the scratch place is
+    /// durable then, also what a crashed execution named and did not come to make durable.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -145,7 +165,8 @@ pub trait BackupStore: Debug + Send + Sync {
     /// named. Also used for segments, whose final name is inside the scratch place (`in_scratch`).
     ///
     /// # Errors
-    /// When `write` fails or the system refuses; the final name is then untouched.
+    /// When `write` fails or the system refuses. The final name is then untouched, or has the whole object and is
+    /// perhaps not durable.
     fn put_stream(
         &self,
         container: &ContainerName,

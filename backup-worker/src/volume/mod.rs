@@ -16,6 +16,7 @@ use std::fmt::Debug;
 use std::io;
 
 use common::messages::sheet::{SnapshotRef, VolumeRef};
+use jiff::Timestamp;
 
 pub use file::FileVolumes;
 
@@ -57,6 +58,18 @@ pub enum VolumeError {
     /// The backend itself cannot be reached: its root is not there, not mounted, not ours to open.
     #[error("reach the volume backend")]
     BackendAway(#[source] io::Error),
+    /// Some of its bytes cannot be read.
+    #[error("read {length} bytes at {offset} of volume `{volume}`")]
+    Unreadable {
+        /// The volume's or snapshot's source.
+        volume: String,
+        /// From where, in bytes from its start.
+        offset: u64,
+        /// How many bytes were wanted; the bad ones are among them.
+        length: u64,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("{verb} volume `{volume}`")]
     Io {
@@ -79,7 +92,7 @@ impl VolumeError {
             | Self::Refused { .. }
             | Self::SourceChanged { .. } => false,
             Self::Held { .. } | Self::BackendAway(_) => true,
-            Self::Io { source, .. } => !matches!(
+            Self::Unreadable { source, .. } | Self::Io { source, .. } => !matches!(
                 source.kind(),
                 io::ErrorKind::InvalidInput
                     | io::ErrorKind::NotFound
@@ -206,6 +219,10 @@ pub trait FrozenVolume: Debug + Send + Sync {
 
     /// What tells this frozen view from any other, as text.
     fn identity(&self) -> &str;
+
+    /// When it was frozen, by the backend's clock: who adopts what an earlier execution froze cannot know it
+    /// otherwise. `None` for a volume that is read in place.
+    fn frozen_at(&self) -> Option<Timestamp>;
 
     /// Fills `buffer` from `offset`; the range lies inside the volume.
     ///

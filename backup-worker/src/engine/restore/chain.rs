@@ -230,13 +230,9 @@ impl Chain {
 
     /// An error of the target while an object was read.
     pub(super) fn unreadable(&self, index: usize, source: io::Error) -> EngineError {
-        EngineError::Store(StoreError::Io {
-            verb: "read",
-            path: format!(
-                "{}/{}",
-                self.level(index).backup.container,
-                self.object_name(index)
-            ),
+        EngineError::Store(StoreError::Unreadable {
+            container: self.level(index).backup.container.clone(),
+            object: self.object_name(index),
             source,
         })
     }

@@ -159,6 +159,22 @@ pub fn restore(task: &RestoreTask<'_>) -> Result<Restored, EngineError> {
         monitor: &*task.monitor,
     }
     .run()
+    .map_err(|error| unless_unmounted(task, error))
+}
+
+/// An error about what is not on a target that is not there. A target that lost its marker and nothing else can be
+/// read all the same, and its damage is named: there the wanted backup's metadata file is found.
+fn unless_unmounted(task: &RestoreTask<'_>, error: EngineError) -> EngineError {
+    let store = &*task.store;
+    let is_gone = task.chain.first().is_some_and(|wanted| {
+        let metadata = store.open(&wanted.container, &wanted.prefix.metadata());
+        metadata.is_err_and(|error| error.tells_of_absence())
+    });
+    if is_gone {
+        super::unless_away(store, error)
+    } else {
+        error
+    }
 }
 
 /// Reads all that a restore of the wanted backup would read, every object to its end, and checks it.

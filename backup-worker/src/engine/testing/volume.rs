@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
+
 use crate::volume::{Extent, FrozenVolume, TargetVolume, VolumeError};
 
 /// A volume that knows which of its bytes were written.
@@ -53,6 +55,10 @@ impl FrozenVolume for MemoryVolume {
 
     fn identity(&self) -> &str {
         "memory"
+    }
+
+    fn frozen_at(&self) -> Option<Timestamp> {
+        None
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {

@@ -236,3 +236,40 @@ async fn a_target_that_lost_its_marker_is_waited_for_and_not_written_to() {
         Some(Outcome::BackedUp { .. })
     ));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_waits_for_a_target_that_is_not_mounted() {
+    let (world, sheet, _) = world();
+    let restore = Sheet::Restore(world.restore(&[&sheet], "restored"));
+    let owner = std::sync::Arc::new(super::owner::Owner::new(restore));
+    let elsewhere = world.target().with_extension("elsewhere");
+    fs::rename(world.target(), &elsewhere).unwrap();
+    fs::create_dir(world.target()).unwrap();
+    world.execute(&owner, 1);
+    assert_eq!(owner.rows().settled, None);
+    let why = owner.rows().released.clone().unwrap();
+    assert_eq!(why, "The backup target is not the expected one.");
+    fs::remove_dir(world.target()).unwrap();
+    fs::rename(elsewhere, world.target()).unwrap();
+    world.execute(&owner, 2);
+    let settled = owner.rows().settled.clone();
+    assert!(
+        matches!(settled, Some(Outcome::Restored { .. })),
+        "{settled:?}"
+    );
+    starts_with(&world.volumes().join("restored"), &bytes(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_target_without_a_marker_has_lost_is_named() {
+    let (world, sheet, _) = world();
+    let lost = sheet.names.prefix.object(2);
+    let container = world.target().join(sheet.names.container.as_str());
+    fs::remove_file(container.join(&lost)).unwrap();
+    fs::remove_file(world.target().join(".emberkeep-target")).unwrap();
+    let rows = world.settle(Sheet::Restore(world.restore(&[&sheet], "restored")));
+    let Some(Outcome::Failed { reason }) = rows.settled else {
+        panic!("{rows:?}");
+    };
+    assert!(reason.contains(&lost), "{reason}");
+}

@@ -125,7 +125,9 @@ impl BackupStore for PosixStore {
         let container = Container::open(&root, container)?;
         make_directory(container.fd.as_fd(), scratch, CONTAINER_MODE, true)
             .map_err(|errno| failed("make", &container.below(scratch), errno))?;
-        container.scratch(scratch).map(drop)
+        // Who renamed segments into it may have crashed before they were durable, and they are gone on with.
+        rustix::fs::fsync(container.scratch(scratch)?)
+            .map_err(|errno| failed("sync", &container.below(scratch), errno))
     }
 
     fn write_part(

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 
@@ -18,6 +19,7 @@ pub(super) struct FrozenFile {
     place: Place,
     size_bytes: u64,
     identity: String,
+    frozen_at: Option<Timestamp>,
     /// For a volume that is read in place: what it looked like when it was opened.
     in_place: Option<Stamp>,
 }
@@ -34,6 +36,7 @@ impl FrozenFile {
             place,
             size_bytes: stamp.size_bytes,
             identity: stamp.file_identity(),
+            frozen_at: stamp.modified_at(),
             in_place: None,
         }))
     }
@@ -47,6 +50,7 @@ impl FrozenFile {
             place,
             size_bytes: stamp.size_bytes,
             identity: stamp.content_identity(),
+            frozen_at: None,
             in_place: Some(stamp),
         })
     }
@@ -61,10 +65,19 @@ impl FrozenVolume for FrozenFile {
         &self.identity
     }
 
+    fn frozen_at(&self) -> Option<Timestamp> {
+        self.frozen_at
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {
         common::faults::io("volume.io")
             .and_then(|()| self.file.read_exact_at(buffer, offset))
-            .map_err(|error| self.place.io("read", error))
+            .map_err(|source| VolumeError::Unreadable {
+                volume: self.place.shown().to_owned(),
+                offset,
+                length: buffer.len() as u64,
+                source,
+            })
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<Extent>, VolumeError> {

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 
@@ -27,6 +28,12 @@ impl Stamp {
             modified: time(stat.stx_mtime),
             changed: time(stat.stx_ctime),
         })
+    }
+
+    /// When its bytes were last written: for a snapshot, when it was made.
+    pub(super) fn modified_at(&self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.modified;
+        Timestamp::new(seconds, i32::try_from(nanos).ok()?).ok()
     }
 
     /// For a snapshot: a file of ours that nobody writes, told by inode and birth time.
