@@ -1,7 +1,7 @@
 //! A backup is made: the steps 3 to 10 and E of *Create*.
 //!
 //! ```text
-//!  3 closed on the target? ───────────────────────────────────────────► 9 ──► 10
+//!  3 closed on the target? ──► 7, unless it is known ─────────────────► 9 ──► 10
 //!    committed? ──────────────────────────────────────────────► 8 ──► 9 ──► 10
 //!  4 freeze, or open it again ● frozen ──► 5, 6 engine ● segments ──► 7 commit ● ──► 8 close ● ──► 9 ──► 10 finish ●
 //!    │ snapshot or segments gone, volume changed, other codecs   │ cancel, lasting error, give up
@@ -102,7 +102,8 @@ pub(super) fn run(job: &Job, mut sheet: BackupSheet) -> Result<Done, Suspended> 
 fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
     // 3. The target knows best: who closed the backup may not have lived to tell.
     if let Some(closed) = engine::find_closed(&*job.env.store, &stored(sheet))? {
-        job.lease.passed_the_gate();
+        // A state owner whose rows were set back has forgotten the commit: only it can make a backup of this.
+        pass_the_gate(job, sheet)?;
         let totals = WorkTotals::default();
         return settle(job, sheet, closed.object_count, taken_at(sheet), totals);
     }
@@ -130,15 +131,9 @@ fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
         .check_unchanged()
         .map_err(|error| unless_beyond_use(error.into()))?;
 
-    // 7. From here there is no cancel and no restart.
+    // 7.
     job.lease.phase("finishing");
-    match job.lease.commit(sheet.names.number)? {
-        Committed::Passed => job.lease.passed_the_gate(),
-        Committed::Cancelled => {
-            return Err(Detour::End(FailCause::Cancelled, CANCELLED.to_owned()));
-        }
-        Committed::Fenced => return Err(Detour::Suspended(Suspended::Fenced)),
-    }
+    pass_the_gate(job, sheet)?;
 
     // 8.
     let object_count = close(job, sheet, source.size_bytes(), frozen.taken_at)?;
@@ -170,9 +165,13 @@ fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Froz
                 })?,
         }
         .into();
+    let now = job.env.clock.now();
     let seen = Frozen {
         identity: source.identity().to_owned(),
-        taken_at: job.env.clock.now(),
+        // An adopted snapshot is older than this execution.
+        taken_at: source
+            .frozen_at()
+            .map_or(now, |frozen_at| frozen_at.min(now)),
         codec_fingerprint: codec::fingerprint(),
     };
     let first = job.lease.frozen(sheet.names.number, seen.clone())?;
@@ -185,6 +184,21 @@ fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Froz
         return Err(Detour::Restart("it was begun with other codecs".to_owned()));
     }
     Ok((source, first))
+}
+
+/// Step 7: from here there is no cancel and no restart.
+fn pass_the_gate(job: &Job, sheet: &BackupSheet) -> Result<(), Detour> {
+    if !sheet.committed {
+        match job.lease.commit(sheet.names.number)? {
+            Committed::Passed => {}
+            Committed::Cancelled => {
+                return Err(Detour::End(FailCause::Cancelled, CANCELLED.to_owned()));
+            }
+            Committed::Fenced => return Err(Detour::Suspended(Suspended::Fenced)),
+        }
+    }
+    job.lease.passed_the_gate();
+    Ok(())
 }
 
 /// A volume that changed under the reader, or sealed data that is gone: the volume is read again as a new attempt.

@@ -129,6 +129,12 @@ impl Answers for Owner {
                 to_value(Released::Queued)
             }
             Request::Finish(finish) => {
+                if matches!(finish.outcome, Outcome::BackedUp { .. }) {
+                    assert!(
+                        backup(&mut rows.sheet).committed,
+                        "only a committed attempt is stored"
+                    );
+                }
                 rows.settled = Some(finish.outcome);
                 to_value(Finished::Settled)
             }

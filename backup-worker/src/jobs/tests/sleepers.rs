@@ -196,3 +196,40 @@ async fn a_committed_backup_whose_data_is_gone_says_so_and_leaves_nothing() {
     assert_eq!(world.stored_names(), Vec::<String>::new());
     assert_eq!(world.snapshots(), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_backup_whose_commit_was_forgotten_passes_the_gate_again() {
+    let (world, owner) = begun(true);
+    let before = owner.rows().sheet.clone();
+    ends_with(&world, &owner, &bytes(1));
+    let names = world.stored_names();
+    // The state owner's rows are those of a dump from before the commit.
+    let set_back = Arc::new(Owner::new(before));
+    world.execute(&set_back, 3);
+    let rows = set_back.rows().clone();
+    assert!(
+        matches!(rows.settled, Some(Outcome::BackedUp { .. })),
+        "{rows:?}"
+    );
+    assert_eq!(world.stored_names(), names);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adopted_snapshot_is_as_old_as_it_is() {
+    let world = World::new();
+    fs::write(world.volumes().join("vol"), bytes(1)).unwrap();
+    let sheet = world.backup(None);
+    let name = sheet.names.snapshot.clone().unwrap();
+    // Its maker died before it could tell anyone of it.
+    let driver = world.env.volumes.values().next().unwrap();
+    driver.freeze(&sheet.volume, &name, 1, true).unwrap();
+    let afterwards = Timestamp::now();
+    let rows = world.settle(Sheet::Backup(Box::new(sheet)));
+    let Some(Outcome::BackedUp { data_timestamp, .. }) = rows.settled else {
+        panic!("{rows:?}");
+    };
+    assert!(
+        data_timestamp <= afterwards,
+        "{data_timestamp} is after {afterwards}"
+    );
+}
