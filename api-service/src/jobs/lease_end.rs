@@ -1,6 +1,8 @@
 //! What follows when an execution no longer holds its lease: the same whether the reaper found it
 //! silent, its worker started again, or it gave the lease back.
 
+use std::time::Duration;
+
 use common::messages::rpc::Outcome;
 use common::metrics::LEASE_ENDS;
 use jiff::{SignedDuration, Timestamp};
@@ -44,7 +46,7 @@ pub(super) async fn lease_is_over(
         }
         if let (Some(reason), Some(at)) = (&job.give_up, job.give_up_at) {
             let tries = LastTries {
-                given_up_for: tx.now.duration_since(at).unsigned_abs(),
+                given_up_for: elapsed(at, tx.now),
                 failures: job.failures,
             };
             let jobs = &settings.jobs;
@@ -58,7 +60,7 @@ pub(super) async fn lease_is_over(
         let trials = Trials {
             kind: job.kind(),
             failures: job.failures,
-            without_progress: tx.now.duration_since(job.mark_at).unsigned_abs(),
+            without_progress: elapsed(job.mark_at, tx.now),
             last_error,
         };
         if job.give_up.is_none()
@@ -78,4 +80,9 @@ pub(super) async fn lease_is_over(
     }
     let released = end == GenerationEnd::Released;
     tx.queue_again(job, released, next_at).await
+}
+
+/// Time from one moment of the wall clock to a later one; none when the clock was set back between.
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }

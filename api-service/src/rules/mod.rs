@@ -17,7 +17,9 @@ pub use backup::{
 pub use give_up::{LastTries, Trials, ends_without_worker, why_give_up};
 pub use import::{EXPORTED_SERVICE, ImportFacts, may_export, may_import, serves};
 pub use quota::{QuotaLimit, QuotaUse, Usage, may_add_backup, may_add_snapshot, may_add_volume};
-pub use snapshot::{may_back_up_snapshot, may_delete_snapshot, may_fill_from, may_snapshot};
+pub use snapshot::{
+    may_back_up_snapshot, may_delete_snapshot, may_fill_from, may_go_with_volume, may_snapshot,
+};
 pub use volume::{may_attach, may_delete_volume, may_detach};
 
 use common::domain::{BackupId, BackupStatus, SnapshotStatus, VolumeId, VolumeStatus};

@@ -43,6 +43,13 @@ pub fn may_delete_snapshot(status: SnapshotStatus, force: bool) -> Result<(), Re
     }
 }
 
+/// Whether a snapshot can go together with its volume: also one that did not go the last time, or its
+/// volume could never go without an administrator.
+#[must_use]
+pub fn may_go_with_volume(status: SnapshotStatus, force: bool) -> bool {
+    status == SnapshotStatus::ErrorDeleting || may_delete_snapshot(status, force).is_ok()
+}
+
 /// A snapshot is backed up as one of its own volume, when nothing else has it. The volume's status
 /// does not matter.
 pub fn may_back_up_snapshot(

@@ -144,39 +144,52 @@ impl Tx {
             .ok_or_else(|| StoreError::Missing(format!("backup {id} of an attempt")))
     }
 
-    /// Removes tombstones older than their time, with all that belongs to them. Parents wait for
-    /// their children.
-    pub(crate) async fn remove_tombstones(&mut self) -> Result<u64, StoreError> {
-        let age = self.settings().jobs.tombstone_age;
-        let before = micros(self.now - age);
-        const OLD: &str = "SELECT id FROM backups WHERE deleted_at < $1 \
-            AND NOT EXISTS (SELECT 1 FROM backups c WHERE c.parent_id = backups.id) \
-            AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.backup_id = backups.id AND j.state <> 'settled')";
-        // A publisher's id is known for as long as its job, and for that age at least.
-        const FORGET_REQUESTS: &str = "DELETE FROM publisher_requests WHERE created_at < $1 \
-            AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = publisher_requests.job_id)";
-        for sql in [
-            format!(
-                "DELETE FROM generations WHERE job_id IN (SELECT id FROM jobs WHERE backup_id IN ({OLD}))"
-            ),
-            format!("DELETE FROM jobs WHERE backup_id IN ({OLD})"),
-            FORGET_REQUESTS.to_owned(),
-            format!("DELETE FROM attempts WHERE backup_id IN ({OLD})"),
-        ] {
-            sqlx::query(AssertSqlSafe(sql))
+    /// Removes what is over for longer than its time: settled jobs, then tombstones that nothing refers
+    /// to any more. Parents wait for their children, volumes for their backups and snapshots. At most
+    /// [`MOST_REMOVED`] of each kind at once, so that nobody waits long for the writer; says how many
+    /// rows it were.
+    pub(crate) async fn remove_what_is_over(&mut self) -> Result<u64, StoreError> {
+        let before = micros(self.now - self.settings().jobs.tombstone_age);
+        let mut removed = 0;
+        for sql in OVER {
+            removed += sqlx::query(AssertSqlSafe(format!("{sql} LIMIT {MOST_REMOVED})")))
                 .bind(before)
                 .execute(self.conn())
                 .await
-                .map_err(failed("remove what belongs to tombstones"))?;
+                .map_err(failed("remove what is over"))?
+                .rows_affected();
         }
-        let removed = sqlx::query(AssertSqlSafe(format!(
-            "DELETE FROM backups WHERE id IN ({OLD})"
-        )))
-        .bind(before)
-        .execute(self.conn())
-        .await
-        .map_err(failed("remove tombstones"))?
-        .rows_affected();
         Ok(removed)
     }
 }
+
+/// How many rows of one table go in one transaction.
+pub(crate) const MOST_REMOVED: u64 = 500;
+
+/// What goes, in this order. What belongs to a row goes before it, chosen by the same rule.
+const OVER: [&str; 7] = [
+    "DELETE FROM generations WHERE job_id IN (SELECT id FROM jobs \
+     WHERE state = 'settled' AND settled_at < $1 ORDER BY settled_at, id",
+    "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs \
+     WHERE state = 'settled' AND settled_at < $1 ORDER BY settled_at, id",
+    // A publisher's id is known for as long as its job, and for that age at least.
+    "DELETE FROM publisher_requests WHERE job_id IN (SELECT r.job_id FROM publisher_requests r \
+     WHERE r.created_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = r.job_id) ORDER BY r.created_at, r.job_id",
+    "DELETE FROM attempts WHERE backup_id IN (SELECT b.id FROM backups b \
+     WHERE b.deleted_at IS NOT NULL AND b.deleted_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM backups c WHERE c.parent_id = b.id) \
+     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.backup_id = b.id) ORDER BY b.deleted_at, b.id",
+    "DELETE FROM backups WHERE id IN (SELECT b.id FROM backups b \
+     WHERE b.deleted_at IS NOT NULL AND b.deleted_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM backups c WHERE c.parent_id = b.id) \
+     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.backup_id = b.id) ORDER BY b.deleted_at, b.id",
+    "DELETE FROM snapshots WHERE id IN (SELECT s.id FROM snapshots s \
+     WHERE s.deleted_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot_id = s.id) ORDER BY s.deleted_at, s.id",
+    "DELETE FROM volumes WHERE id IN (SELECT v.id FROM volumes v \
+     WHERE v.deleted_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM backups b WHERE b.volume_id = v.id) \
+     AND NOT EXISTS (SELECT 1 FROM snapshots s WHERE s.volume_id = v.id) \
+     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.volume_id = v.id) ORDER BY v.deleted_at, v.id",
+];

@@ -66,15 +66,14 @@ impl Tx {
             Some(id) => Some(snapshots::find(tx.conn(), &scope, id).await?),
             None => None,
         };
-        let other = if let Some(snapshot) = &snapshot {
+        if let Some(snapshot) = &snapshot {
             may_back_up_snapshot(volume.id, snapshot.volume_id, snapshot.status)?;
-            tx.unsettled_job_of_snapshot(snapshot.id).await?
+            tx.require_free_snapshot(snapshot).await?;
         } else {
             may_back_up(volume.status, new.force)?;
-            tx.unsettled_job_of_volume(volume.id).await?
-        };
-        if other.is_some() {
-            return Err(Refusal::Busy.into());
+            if tx.unsettled_job_of_volume(volume.id).await?.is_some() {
+                return Err(Refusal::Busy.into());
+            }
         }
         let quota = tx.quota_use(&caller.project_id).await?;
         may_add_backup(quota.backups, quota.backups_limit, volume.size_gib)?;

@@ -207,12 +207,22 @@ async fn unsettled(
         .transpose()
 }
 
+/// Jobs with a lease; and jobs that may be granted by now. Both say what the partial index says in its
+/// own words: SQLite uses it for nothing else.
+pub(super) const LEASED: &str = "state <> 'settled' AND state IN ('running', 'committing')";
+pub(super) const WAITING: &str =
+    "state <> 'settled' AND state = 'queued' AND (next_at IS NULL OR next_at <= $1)";
+
+pub(super) fn list_sql(wheres: &'static str) -> String {
+    format!("SELECT {COLUMNS} FROM jobs WHERE {wheres} ORDER BY queued_at, id")
+}
+
 async fn many(
     conn: &mut AnyConnection,
     wheres: &'static str,
     bound: Option<i64>,
 ) -> Result<Vec<JobRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE {wheres} ORDER BY queued_at, id");
+    let sql = list_sql(wheres);
     let mut query = sqlx::query(AssertSqlSafe(sql));
     if let Some(bound) = bound {
         query = query.bind(bound);
@@ -244,19 +254,14 @@ impl Store {
     /// Every job with a lease.
     pub(crate) async fn leased_jobs(&self) -> Result<Vec<JobRow>, StoreError> {
         let mut conn = self.read().await?;
-        many(&mut conn, "state IN ('running', 'committing')", None).await
+        many(&mut conn, LEASED, None).await
     }
 
     /// Every job that waits for a worker and may be granted now.
     pub(crate) async fn waiting_jobs(&self) -> Result<Vec<JobRow>, StoreError> {
         let now = micros(self.now());
         let mut conn = self.read().await?;
-        many(
-            &mut conn,
-            "state = 'queued' AND (next_at IS NULL OR next_at <= $1)",
-            Some(now),
-        )
-        .await
+        many(&mut conn, WAITING, Some(now)).await
     }
 }
 

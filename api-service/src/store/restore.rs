@@ -1,5 +1,7 @@
 //! Step 1 of *Restore*: into a volume that is there, or a new one.
 
+use std::collections::BTreeMap;
+
 use common::domain::{BackupId, BackupStatus, JobKind, QueueKey, VolumeId, VolumeStatus};
 
 use super::jobs::{Details, NewJob};
@@ -16,6 +18,10 @@ pub struct RestoreRequest {
     pub volume_id: Option<VolumeId>,
     /// Name of the new volume.
     pub name: Option<String>,
+    /// Description of the new volume; without one it is Cinder's, the inner `None` is none at all.
+    pub description: Option<Option<String>>,
+    /// Metadata of the new volume, until the source's comes with its data.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// What a restore began with.
@@ -74,7 +80,7 @@ impl Tx {
                 }
                 (volume, false)
             }
-            None => (tx.volume_for(caller, &backup, request.name)?, true),
+            None => (tx.volume_for(caller, &backup, request)?, true),
         };
         if is_new {
             let quota = tx.quota_use(&caller.project_id).await?;
@@ -131,13 +137,16 @@ impl Tx {
         &self,
         caller: &Caller,
         backup: &backups::BackupRow,
-        name: Option<String>,
+        request: RestoreRequest,
     ) -> Result<VolumeRow, RequestError> {
         let id = VolumeId::new();
         let source = source_of(id)?;
+        let name = request.name;
+        let description = request.description;
         let new = NewVolume {
             name: Some(name.unwrap_or_else(|| format!("restore_backup_{}", backup.id))),
-            description: Some(NEW_VOLUME_DESCRIPTION.to_owned()),
+            description: description.unwrap_or_else(|| Some(NEW_VOLUME_DESCRIPTION.to_owned())),
+            metadata: request.metadata,
             size_gib: backup.size_gib,
             availability_zone: backup.availability_zone.clone(),
             ..NewVolume::default()

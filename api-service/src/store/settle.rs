@@ -302,7 +302,7 @@ impl Tx {
         };
         // Those that went with their volume.
         for snapshot in self
-            .snapshots_of_job(job.id, SnapshotStatus::Deleting)
+            .snapshots_of_job(id, job.id, SnapshotStatus::Deleting)
             .await?
         {
             self.snapshot_is_removed(job, snapshot.id, reason).await?;

@@ -157,7 +157,8 @@ impl Tx {
         let snapshots = match action {
             VolumeAction::Delete => {
                 let deleting = SnapshotStatus::Deleting;
-                self.snapshots_of_job(job.id, deleting).await?
+                let volume = self.volume_of(job).await?.id;
+                self.snapshots_of_job(volume, job.id, deleting).await?
             }
             VolumeAction::Create
             | VolumeAction::Manage

@@ -47,6 +47,7 @@ impl Store {
             name: new.name,
             description: new.description,
             metadata: new.metadata,
+            generations: 0,
             created_at: tx.now,
             updated_at: None,
         };
@@ -80,10 +81,8 @@ impl Store {
         let mut tx = self.write().await?;
         let row = find(tx.conn(), scope, id).await?;
         may_delete_snapshot(row.status, force)?;
-        if tx.unsettled_job_of_snapshot(id).await?.is_some() {
-            return Err(Refusal::Busy.into());
-        }
-        if tx.generations_of_snapshot(id).await? == 0 {
+        tx.require_free_snapshot(&row).await?;
+        if row.generations == 0 {
             // No worker was ever asked to make it.
             tx.bury_snapshot(id).await?;
         } else {
@@ -105,7 +104,7 @@ impl Store {
     /// no longer changes the status at its end.
     ///
     /// # Errors
-    /// When there is no such snapshot in the scope.
+    /// When there is no such snapshot in the scope, or it is going together with its volume.
     pub async fn reset_snapshot_status(
         &self,
         scope: &Scope,
@@ -114,6 +113,9 @@ impl Store {
     ) -> Result<(), RequestError> {
         let mut tx = self.write().await?;
         let row = find(tx.conn(), scope, id).await?;
+        if tx.volume_is_being_deleted(row.volume_id).await? {
+            return Err(Refusal::Busy.into());
+        }
         tx.set_snapshot(id, status, None).await?;
         tx.announce_snapshot(&row, status, None, None).await?;
         tx.commit().await?;
@@ -142,6 +144,28 @@ impl Store {
 }
 
 impl Tx {
+    /// Refuses what would get in the way of a job that has the snapshot: its own, or the one that
+    /// removes it together with its volume.
+    pub(super) async fn require_free_snapshot(
+        &mut self,
+        snapshot: &SnapshotRow,
+    ) -> Result<(), RequestError> {
+        if self.unsettled_job_of_snapshot(snapshot.id).await?.is_some()
+            || self.volume_is_being_deleted(snapshot.volume_id).await?
+        {
+            return Err(Refusal::Busy.into());
+        }
+        Ok(())
+    }
+
+    async fn volume_is_being_deleted(&mut self, id: VolumeId) -> Result<bool, StoreError> {
+        let job = self.unsettled_job_of_volume(id).await?;
+        let delete = Details::Volume {
+            action: VolumeAction::Delete,
+        };
+        Ok(job.is_some_and(|job| job.details == delete))
+    }
+
     /// The volume a snapshot is of, deleted or not.
     pub(super) async fn volume_of_snapshot(
         &mut self,
@@ -217,11 +241,11 @@ impl Tx {
             let (from, to) = (SnapshotStatus::Deleting, SnapshotStatus::ErrorDeleting);
             return self.move_snapshot(job, id, from, to, Some(reason)).await;
         }
-        let Some((_, true)) = self.snapshot_or_tombstone(id).await? else {
+        let Some((row, true)) = self.snapshot_or_tombstone(id).await? else {
             return Ok(());
         };
         self.bury_snapshot(id).await?;
-        if self.generations_of_snapshot(id).await? > 1 {
+        if row.generations > 1 {
             // When a stopped zombie has noticed that it is none of its business any more.
             let later = self.after_two_leases();
             self.remove_stray_snapshot(id, Some(later)).await?;

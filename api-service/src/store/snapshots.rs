@@ -12,7 +12,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::listing::{self, Listing, Page, Table};
-use super::row::{Columns, json_text, micros};
+use super::row::{Columns, json_text, micros, stored};
 use super::volumes::VolumeRow;
 use super::{RequestError, Resource, Scope, Store, StoreError, Tx, failed};
 
@@ -32,6 +32,9 @@ pub struct SnapshotRow {
     pub name: Option<String>,
     pub description: Option<String>,
     pub metadata: BTreeMap<String, String>,
+    /// The most executions that any one job to make or remove it was granted: none, and it never
+    /// existed; several, and a stale one may make it once more.
+    pub generations: u64,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
 }
@@ -68,7 +71,7 @@ pub struct SnapshotChanges {
 }
 
 const COLUMNS: &str = "t.id, t.project_id, t.user_id, t.volume_id, t.status, t.size_gib, t.source, \
-    t.name, t.description, t.metadata, t.created_at, t.updated_at";
+    t.name, t.description, t.metadata, t.generations, t.created_at, t.updated_at";
 
 fn decode(row: &AnyRow) -> Result<SnapshotRow, StoreError> {
     let row = Columns(row);
@@ -83,6 +86,7 @@ fn decode(row: &AnyRow) -> Result<SnapshotRow, StoreError> {
         name: row.opt_text("name")?,
         description: row.opt_text("description")?,
         metadata: row.json("metadata")?,
+        generations: row.count("generations")?,
         created_at: row.time("created_at")?,
         updated_at: row.opt_time("updated_at")?,
     })
@@ -181,17 +185,19 @@ impl Tx {
         rows.iter().map(decode).collect()
     }
 
-    /// The live snapshots that a job has brought into this status.
+    /// The live snapshots of a volume that a job has brought into this status.
     pub(super) async fn snapshots_of_job(
         &mut self,
+        volume: VolumeId,
         job: JobId,
         status: SnapshotStatus,
     ) -> Result<Vec<SnapshotRow>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM snapshots t WHERE t.job_id = $1 AND t.status = $2 \
-             AND t.deleted_at IS NULL ORDER BY t.created_at, t.id"
+            "SELECT {COLUMNS} FROM snapshots t WHERE t.volume_id = $1 AND t.job_id = $2 \
+             AND t.status = $3 AND t.deleted_at IS NULL ORDER BY t.created_at, t.id"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(volume.to_string())
             .bind(job.to_string())
             .bind(status.as_str())
             .fetch_all(self.conn())
@@ -285,21 +291,19 @@ impl Tx {
         Ok(())
     }
 
-    /// The most generations that any job to make it was granted: none, and it never existed; several,
-    /// and a stale one may make it once more.
-    pub(super) async fn generations_of_snapshot(
+    /// Notes that a worker was told to make or remove the snapshot, and how often that one job was granted.
+    pub(crate) async fn snapshot_was_granted(
         &mut self,
         id: SnapshotId,
-    ) -> Result<u64, StoreError> {
-        let row = sqlx::query(
-            "SELECT COALESCE(MAX(generation), 0) AS n FROM jobs WHERE snapshot_id = $1 \
-             AND kind = 'volume'",
-        )
-        .bind(id.to_string())
-        .fetch_one(self.conn())
-        .await
-        .map_err(failed("look whether a snapshot was ever made"))?;
-        Columns(&row).count("n")
+        generation: u64,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE snapshots SET generations = $2 WHERE id = $1 AND generations < $2")
+            .bind(id.to_string())
+            .bind(stored(generation))
+            .execute(self.conn())
+            .await
+            .map_err(failed("note who was granted a snapshot"))?;
+        Ok(())
     }
 
     pub(super) async fn bury_snapshot(&mut self, id: SnapshotId) -> Result<(), StoreError> {

@@ -9,8 +9,8 @@ use super::jobs::{Details, NewJob};
 use super::volumes::{Attachment, NewVolume, VolumeChanges, VolumeRow, find};
 use super::{Caller, RequestError, Scope, Store, StoreError, Tx, snapshots};
 use crate::rules::{
-    Refusal, may_add_volume, may_attach, may_delete_snapshot, may_delete_volume, may_detach,
-    may_fill_from,
+    Refusal, may_add_volume, may_attach, may_delete_volume, may_detach, may_fill_from,
+    may_go_with_volume,
 };
 
 /// How a volume is to be deleted.
@@ -142,7 +142,7 @@ impl Store {
             return Err(Refusal::VolumeHasSnapshots.into());
         }
         for snapshot in &snapshots {
-            let free = may_delete_snapshot(snapshot.status, how.force).is_ok()
+            let free = may_go_with_volume(snapshot.status, how.force)
                 && tx.unsettled_job_of_snapshot(snapshot.id).await?.is_none();
             if !scope.sees(&snapshot.project_id) || !free {
                 return Err(Refusal::VolumeHasSnapshots.into());
@@ -154,7 +154,7 @@ impl Store {
         // What could not be taken over never became ours: no worker told a size, and the data,
         // if there is any, stays where it is.
         let never_ours = row.size_gib == 0;
-        if snapshots.is_empty() && (never_ours || tx.volume_was_never_made(id).await?) {
+        if snapshots.is_empty() && (never_ours || !row.make_began) {
             tx.bury_volume(id).await?;
         } else {
             let job = tx
@@ -205,6 +205,10 @@ impl Store {
         let mut tx = self.write().await?;
         let mut row = find(tx.conn(), scope, id).await?;
         may_attach(row.status)?;
+        // A reset may have called a volume available that a job still writes to.
+        if tx.unsettled_job_of_volume(id).await?.is_some() {
+            return Err(Refusal::Busy.into());
+        }
         row.attachments.push(Attachment {
             attachment_id: uuid::Uuid::now_v7(),
             server_id,
@@ -295,9 +299,7 @@ impl Tx {
             asked => asked,
         };
         may_fill_from(snapshot.status, snapshot.size_gib, size_gib)?;
-        if self.unsettled_job_of_snapshot(id).await?.is_some() {
-            return Err(Refusal::Busy.into());
-        }
+        self.require_free_snapshot(&snapshot).await?;
         let volume = self.volume_of_snapshot(&snapshot).await?;
         Ok(NewVolume {
             size_gib,

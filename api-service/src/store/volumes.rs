@@ -40,6 +40,8 @@ pub struct VolumeRow {
     pub bootable: bool,
     /// The snapshot it was filled from.
     pub snapshot_id: Option<SnapshotId>,
+    /// A worker was told to make it.
+    pub make_began: bool,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
 }
@@ -94,7 +96,7 @@ pub struct VolumeChanges {
 
 const COLUMNS: &str = "t.id, t.project_id, t.user_id, t.status, t.previous_status, t.size_gib, \
     t.backend, t.source, t.availability_zone, t.name, t.description, t.metadata, t.attachments, \
-    t.bootable, t.snapshot_id, t.created_at, t.updated_at";
+    t.bootable, t.snapshot_id, t.make_began, t.created_at, t.updated_at";
 
 fn decode(row: &AnyRow) -> Result<VolumeRow, StoreError> {
     let row = Columns(row);
@@ -114,6 +116,7 @@ fn decode(row: &AnyRow) -> Result<VolumeRow, StoreError> {
         attachments: row.json("attachments")?,
         bootable: row.flag("bootable")?,
         snapshot_id: row.opt_word("snapshot_id")?,
+        make_began: row.flag("make_began")?,
         created_at: row.time("created_at")?,
         updated_at: row.opt_time("updated_at")?,
     })
@@ -228,6 +231,7 @@ impl Tx {
             attachments: Vec::new(),
             bootable: new.bootable,
             snapshot_id: None,
+            make_began: false,
             created_at: self.now,
             updated_at: None,
         })
@@ -237,8 +241,8 @@ impl Tx {
         let added = sqlx::query(
             "INSERT INTO volumes (id, project_id, user_id, status, size_gib, backend, source, \
              availability_zone, name, description, metadata, attachments, bootable, snapshot_id, \
-             created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             make_began, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15)",
         )
         .bind(row.id.to_string())
         .bind(row.project_id.to_string())
@@ -372,17 +376,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Whether no worker was ever asked to make it.
-    pub(super) async fn volume_was_never_made(&mut self, id: VolumeId) -> Result<bool, StoreError> {
-        let row = sqlx::query(
-            "SELECT COUNT(*) AS n FROM jobs WHERE volume_id = $1 AND generation > 0 \
-             AND kind IN ('volume', 'restore')",
-        )
-        .bind(id.to_string())
-        .fetch_one(self.conn())
-        .await
-        .map_err(failed("look whether a volume was ever made"))?;
-        Ok(Columns(&row).count("n")? == 0)
+    /// Notes that a worker was told to make the volume: from here there may be data of it.
+    pub(crate) async fn volume_begins(&mut self, id: VolumeId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE volumes SET make_began = 1 WHERE id = $1")
+            .bind(id.to_string())
+            .execute(self.conn())
+            .await
+            .map_err(failed("note that a volume is being made"))?;
+        Ok(())
     }
 
     pub(super) async fn bury_volume(&mut self, id: VolumeId) -> Result<(), StoreError> {

@@ -48,7 +48,7 @@ pub struct Jobs {
     pub worker_down_after: Duration,
     /// Outbox rows that wait for the broker before the API answers 503.
     pub outbox_high_water: u32,
-    /// How long a deleted record is kept as a tombstone.
+    /// How long a settled job is kept, and a deleted record as a tombstone.
     #[serde(with = "friendly")]
     pub tombstone_age: Duration,
 }

@@ -34,7 +34,11 @@ pub(super) async fn restore(
             Some(parse_id::<VolumeId>(Resource::Volume, &text)?)
         }
     };
-    let request = RestoreRequest { volume_id, name };
+    let request = RestoreRequest {
+        volume_id,
+        name,
+        ..RestoreRequest::default()
+    };
     let started = state
         .store
         .restore_backup(&context.caller, &reach, id, request)

@@ -232,6 +232,8 @@ impl Api {
         };
         assert!(tx.grant_job(job.id, &claim, false).await.unwrap());
         let job = tx.job(job.id).await.unwrap().unwrap();
+        let granted = tx.snapshot_was_granted(snapshot, job.generation);
+        granted.await.unwrap();
         let outcome = match failure {
             None => Outcome::VolumeDone {
                 source: VolumeSource::new("v").unwrap(),

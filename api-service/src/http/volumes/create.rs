@@ -16,7 +16,7 @@ use crate::http::validate::Fields;
 use crate::http::volume_types;
 use crate::rules::Refusal;
 use crate::state::AppState;
-use crate::store::{NewVolume, Resource, RestoreRequest, VolumeChanges, VolumeRow};
+use crate::store::{NewVolume, Resource, RestoreRequest, VolumeRow};
 
 /// Clients send nearly all of these, most of them as null.
 const ALLOWED: &[&str] = &[
@@ -112,21 +112,14 @@ async fn from_backup(
     let request = RestoreRequest {
         volume_id: None,
         name: new.name.filter(|name| !name.is_empty()),
+        description: Some(new.description),
+        metadata: new.metadata,
     };
     let started = state
         .store
         .restore_backup(&context.caller, &reach, id, request)
         .await?;
-    let changes = VolumeChanges {
-        name: None,
-        description: Some(new.description),
-        metadata: Some(new.metadata),
-    };
-    let described = state
-        .store
-        .update_volume(&reach, started.volume_id, changes)
-        .await?;
-    Ok(described)
+    Ok(state.store.volume(&reach, started.volume_id).await?)
 }
 
 fn parse(context: &Context, body: &Value) -> Result<Request, ApiError> {

@@ -2,9 +2,10 @@
 
 use common::domain::{JobKind, JobState};
 use common::messages::rpc::{Claim, Claimed, Grant};
+use common::messages::sheet::VolumeAction;
 
 use super::{Protocol, Trouble};
-use crate::store::{AttemptState, JobRow, StoreError, Tx};
+use crate::store::{AttemptState, Details, JobRow, StoreError, Tx};
 
 impl Protocol {
     /// The same claim gets the same answer; any other gets the lease only if the job waits.
@@ -60,9 +61,29 @@ async fn decide(tx: &mut Tx, claim: &Claim) -> Result<Claimed, StoreError> {
         (JobKind::Delete, Some(backup), _) if job.give_up.is_none() => {
             tx.delete_begins(backup).await?;
         }
+        (JobKind::Restore | JobKind::Volume, ..) => {
+            note_what_begins(tx, &job).await?;
+        }
         _ => {}
     }
     granted(tx, &job).await
+}
+
+/// From here a volume or a snapshot may exist, whatever becomes of the job.
+async fn note_what_begins(tx: &mut Tx, job: &JobRow) -> Result<(), StoreError> {
+    if let Some(volume) = job.volume_id {
+        tx.volume_begins(volume).await?;
+    }
+    let is_about_snapshot = matches!(
+        job.details,
+        Details::Volume {
+            action: VolumeAction::CreateSnapshot | VolumeAction::DeleteSnapshot
+        }
+    );
+    if let Some(snapshot) = job.snapshot_id.filter(|_| is_about_snapshot) {
+        tx.snapshot_was_granted(snapshot, job.generation).await?;
+    }
+    Ok(())
 }
 
 /// A clean waits while another job works on the same data: that job's end queues its own clean.

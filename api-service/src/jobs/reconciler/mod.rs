@@ -3,9 +3,9 @@
 //! * Its queue holds fewer messages than jobs wait: rung again, ever more rarely.
 //! * No live worker for it for `jobs.queue_deadline`, counted only while workers are heard: ended.
 //! * Nobody came to clean up a job that is given up: ended, its names are left to `clean`.
-//! * Tombstones past their time: removed.
+//! * Settled jobs and tombstones past their time: removed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use common::broker::{BrokerError, Link, LinkState, queue_depth, topology};
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::LiveWorkers;
 use crate::store::{JobRow, Store, StoreError};
 
-/// How often tombstones are looked at.
-const TOMBSTONE_LOOK: Duration = Duration::from_secs(3600);
+/// How often it is looked for what is over.
+const OVER_LOOK: Duration = Duration::from_secs(3600);
 /// Doublings of the time between two messages of one job.
 const REPUBLISH_DOUBLINGS_MAX: u32 = 6;
 
@@ -39,7 +39,7 @@ pub(crate) async fn run(store: Store, workers: LiveWorkers, link: Link, stop: Ca
         link,
         unserved: HashMap::new(),
         looked_at: Instant::now(),
-        tombstones_at: None,
+        over_at: None,
     };
     let mut ticks = tokio::time::interval(reconciler.store.settings().jobs.sweep);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -61,7 +61,7 @@ struct Reconciler {
     /// For how long each waiting job has been without a live worker, while workers were heard.
     unserved: HashMap<JobId, Duration>,
     looked_at: Instant,
-    tombstones_at: Option<Instant>,
+    over_at: Option<Instant>,
 }
 
 impl Reconciler {
@@ -80,16 +80,14 @@ impl Reconciler {
         if self.link.is_up() {
             self.ring_lost(&waiting).await?;
         }
-        if self
-            .tombstones_at
-            .is_none_or(|at| at.elapsed() >= TOMBSTONE_LOOK)
-        {
-            self.tombstones_at = Some(Instant::now());
+        if self.over_at.is_none_or(|at| at.elapsed() >= OVER_LOOK) {
             let mut tx = self.store.write().await?;
-            let removed = tx.remove_tombstones().await?;
+            let removed = tx.remove_what_is_over().await?;
             tx.commit().await?;
+            // What is left of a heap goes at the next looks.
+            self.over_at = (removed == 0).then(Instant::now);
             if removed > 0 {
-                tracing::info!(removed, "old tombstones were removed");
+                tracing::info!(removed, "rows whose time is over were removed");
             }
         }
         Ok(())
@@ -97,8 +95,8 @@ impl Reconciler {
 
     /// Adds the time since the last look to every job that nobody alive could have taken.
     fn count_unserved(&mut self, waiting: &[JobRow], elapsed: Duration) {
-        self.unserved
-            .retain(|id, _| waiting.iter().any(|job| job.id == *id));
+        let ids: HashSet<JobId> = waiting.iter().map(|job| job.id).collect();
+        self.unserved.retain(|id, _| ids.contains(id));
         // A broker that takes no messages takes no signs of life either.
         let is_muted = *self.link.state().borrow() == LinkState::Blocked;
         if self.workers.are_unheard() || is_muted {

@@ -25,7 +25,7 @@ async fn bench() -> Bench {
         link,
         unserved: HashMap::new(),
         looked_at: Instant::now(),
-        tombstones_at: None,
+        over_at: None,
     };
     Bench {
         world,

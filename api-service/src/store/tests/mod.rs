@@ -1,10 +1,12 @@
 //! The laws of requests, each a story on real rows.
 
 mod arranged;
+mod cascades;
 mod create;
 mod endings;
 mod figures;
 mod imports;
+mod over;
 mod races;
 mod restore;
 mod rows;

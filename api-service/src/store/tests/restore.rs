@@ -63,7 +63,7 @@ async fn a_restore_goes_over_a_free_volume_that_is_large_enough() {
     let backup = world.available(volume.id, false).await;
     let onto = |id| RestoreRequest {
         volume_id: Some(id),
-        name: None,
+        ..RestoreRequest::default()
     };
     let restore = |id| store.restore_backup(&world.caller, &Scope::All, backup.id, onto(id));
     assert!(is_missing(restore(VolumeId::new()).await, Resource::Volume));
@@ -133,4 +133,22 @@ async fn a_chain_is_restored_newest_first() {
     };
     let chain: Vec<_> = sheet.chain.iter().map(|link| link.backup_id).collect();
     assert_eq!(chain, expected);
+}
+
+#[tokio::test]
+async fn a_volume_of_a_restore_is_described_from_its_first_moment() {
+    let world = World::new().await;
+    let volume = world.volume().await;
+    let backup = world.available(volume.id, false).await;
+    let metadata = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+    let request = RestoreRequest {
+        description: Some(Some("mine".to_owned())),
+        metadata: metadata.clone(),
+        ..RestoreRequest::default()
+    };
+    let (store, caller) = (&world.store, &world.caller);
+    let started = store.restore_backup(caller, &Scope::All, backup.id, request);
+    let made = world.reload_volume(started.await.unwrap().volume_id).await;
+    assert_eq!(made.description.as_deref(), Some("mine"));
+    assert_eq!((made.metadata, made.updated_at.is_some()), (metadata, true));
 }

@@ -60,6 +60,22 @@ async fn a_reset_volume_is_not_touched_by_the_job_it_was_taken_from() {
 }
 
 #[tokio::test]
+async fn a_reset_volume_is_not_attached_while_a_job_still_has_it() {
+    let world = World::new().await;
+    let store = &world.store;
+    let volume = world.volume().await;
+    let (_, job) = world.creating(volume.id).await;
+    let (fence, _) = world.grant(job.id).await;
+    let reset = store.reset_volume_status(&Scope::All, volume.id, VolumeStatus::Available);
+    reset.await.unwrap();
+    let server = || Some("806e5089-97cc-4d9e-94fc-9b13d737ae97".to_owned());
+    let attach = || store.attach_volume(&Scope::All, volume.id, server(), None, None);
+    assert_eq!(refusal(attach().await.unwrap_err()), Refusal::Busy);
+    world.complete(fence).await;
+    attach().await.unwrap();
+}
+
+#[tokio::test]
 async fn another_project_neither_sees_nor_touches_a_backup() {
     let world = World::new().await;
     let volume = world.volume().await;

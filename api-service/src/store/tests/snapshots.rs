@@ -6,7 +6,7 @@ use common::messages::sheet::{BackupSheet, VolumeAction, VolumeSheet};
 
 use super::*;
 
-fn new_snapshot(volume: VolumeId) -> NewSnapshot {
+pub(super) fn new_snapshot(volume: VolumeId) -> NewSnapshot {
     NewSnapshot {
         volume_id: volume,
         name: Some("s".to_owned()),
@@ -23,7 +23,7 @@ async fn creating(world: &World, volume: VolumeId) -> (SnapshotRow, JobRow) {
     (row.clone(), job_of(world, row.id).await)
 }
 
-async fn available(world: &World, volume: VolumeId) -> SnapshotRow {
+pub(super) async fn available(world: &World, volume: VolumeId) -> SnapshotRow {
     let (row, job) = creating(world, volume).await;
     let (fence, grant) = world.grant(job.id).await;
     let sheet = volume_sheet(grant.sheet);
@@ -34,14 +34,14 @@ async fn available(world: &World, volume: VolumeId) -> SnapshotRow {
     row
 }
 
-fn done(sheet: &VolumeSheet) -> Outcome {
+pub(super) fn done(sheet: &VolumeSheet) -> Outcome {
     Outcome::VolumeDone {
         source: sheet.volume.source.clone(),
         size_gib: sheet.volume.size_gib,
     }
 }
 
-fn volume_sheet(sheet: Sheet) -> VolumeSheet {
+pub(super) fn volume_sheet(sheet: Sheet) -> VolumeSheet {
     match sheet {
         Sheet::Volume(sheet) => sheet,
         other => panic!("not of a volume job: {other:?}"),
@@ -65,11 +65,11 @@ async fn job_of(world: &World, id: SnapshotId) -> JobRow {
     job.expect("a job works on the snapshot")
 }
 
-async fn status(world: &World, id: SnapshotId) -> SnapshotStatus {
+pub(super) async fn status(world: &World, id: SnapshotId) -> SnapshotStatus {
     world.store.snapshot(&Scope::All, id).await.unwrap().status
 }
 
-async fn delete_snapshot(world: &World, id: SnapshotId) -> Result<(), RequestError> {
+pub(super) async fn delete_snapshot(world: &World, id: SnapshotId) -> Result<(), RequestError> {
     let store = &world.store;
     store
         .delete_snapshot(&world.caller, &Scope::All, id, false)
@@ -297,46 +297,6 @@ async fn what_a_stale_execution_makes_of_a_deleted_snapshot_goes() {
     assert_eq!(sheet.snapshots[0].name, row.source);
     assert_eq!(sheet.snapshots[0].volume.volume_id, volume.id);
     world.finish(fence, done(&sheet)).await;
-}
-
-#[tokio::test]
-async fn snapshots_go_with_their_volume_or_stay_with_it() {
-    let world = World::new().await;
-    let volume = world.volume().await;
-    let snapshot = available(&world, volume.id).await;
-    let cascade = Deleting {
-        cascade: true,
-        force: false,
-    };
-    let force = Deleting {
-        force: true,
-        ..cascade
-    };
-    let store = &world.store;
-    let delete = |how| store.delete_volume(&world.caller, &Scope::All, volume.id, how);
-    delete(cascade).await.unwrap();
-    let job = world.job_of_volume(volume.id).await;
-    let (fence, grant) = world.grant(job.id).await;
-    let sheet = volume_sheet(grant.sheet);
-    assert_eq!(sheet.action, VolumeAction::Delete);
-    let names: Vec<_> = sheet.snapshots.iter().map(|gone| &gone.name).collect();
-    assert_eq!(names, [&snapshot.source]);
-    let reason = "the disk is gone".to_owned();
-    world.finish(fence, Outcome::Failed { reason }).await;
-    world
-        .volume_is(volume.id, VolumeStatus::ErrorDeleting)
-        .await;
-    let left = status(&world, snapshot.id).await;
-    assert_eq!(left, SnapshotStatus::ErrorDeleting);
-
-    delete(force).await.unwrap();
-    let job = world.job_of_volume(volume.id).await;
-    let (fence, grant) = world.grant(job.id).await;
-    world.finish(fence, done(&volume_sheet(grant.sheet))).await;
-    let gone = store.snapshot(&Scope::All, snapshot.id).await;
-    assert!(is_missing(gone, Resource::Snapshot));
-    let gone = store.volume(&Scope::All, volume.id).await;
-    assert!(is_missing(gone, Resource::Volume));
 }
 
 #[tokio::test]

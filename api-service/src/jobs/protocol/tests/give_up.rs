@@ -103,3 +103,15 @@ async fn a_job_that_is_given_up_gets_no_new_attempt() {
     let answer: Restarted = world.ask(restart).await;
     assert!(matches!(answer, Restarted::Exhausted { .. }), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_is_no_time_without_progress() {
+    let world = World::new().await;
+    let volume = world.volume().await;
+    let (_, job) = world.creating(volume.id).await;
+    world.grant(job.id).await;
+    world.turn(SignedDuration::from_hours(-48));
+    world.end_lease(job.id).await;
+    let row = world.job(job.id).await;
+    assert_eq!((row.state, row.give_up), (JobState::Queued, None));
+}
