@@ -1,6 +1,8 @@
 //! A corner of a broker for one test: a fresh vhost on the shared one, or a node of its own.
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
@@ -184,6 +186,41 @@ impl Broker {
             })
             .filter(|(_, messages)| *messages > 0)
             .collect()
+    }
+
+    /// Empties a queue; how many messages that were.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub async fn purge(&self, queue: &str) -> u32 {
+        let (_connection, channel) = self.channel().await;
+        let purged = channel.queue_purge(queue.into(), QueuePurgeOptions::default());
+        purged.await.expect("the queue can be emptied")
+    }
+
+    /// Removes a queue under whoever uses it; how many messages went with it.
+    ///
+    /// # Panics
+    /// When the broker does not do it.
+    pub async fn delete_queue(&self, queue: &str) -> u32 {
+        let (_connection, channel) = self.channel().await;
+        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
+        deleted.await.expect("the queue can be removed")
+    }
+
+    /// Lets every job queue hold so many messages only; `None`: as many as it was made for.
+    pub async fn limit_job_queues(&self, messages: Option<u32>) {
+        let path = format!("policies/{}/job-queues", self.vhost);
+        let Some(messages) = messages else {
+            self.manage(Method::DELETE, &path, Value::Null).await;
+            return;
+        };
+        let policy = json!({
+            "pattern": r"^bk\.v1\.job\.",
+            "apply-to": "queues",
+            "definition": {"max-length": messages},
+        });
+        self.manage(Method::PUT, &path, policy).await;
     }
 
     /// A channel of a connection of its own.

@@ -4,4 +4,5 @@ mod crashes;
 mod drains;
 mod histories;
 mod outages;
+mod queues;
 mod snapshots;
