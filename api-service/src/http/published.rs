@@ -24,7 +24,11 @@ pub(crate) fn restore(object: &Value) -> Result<RestoreRequest, Rejection> {
         .map(|id| parse_id::<VolumeId>(Resource::Volume, &id))
         .transpose()
         .map_err(rejection)?;
-    Ok(RestoreRequest { volume_id, name })
+    Ok(RestoreRequest {
+        volume_id,
+        name,
+        ..RestoreRequest::default()
+    })
 }
 
 /// The backup a request is about.
