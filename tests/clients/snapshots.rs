@@ -13,6 +13,39 @@ fn text<'v>(value: &'v Value, member: &str) -> &'v str {
     text.unwrap_or_else(|| panic!("no text `{member}` in {value}"))
 }
 
+#[test]
+fn the_snapshot_verbs_of_both_clients_are_those_that_are_tested_here() {
+    let bin = programs();
+    let said = Cli::with(&bin, "openstack", vec![]).run("help volume snapshot");
+    let said = said.succeeds();
+    let verbs: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("  volume snapshot "))
+        .collect();
+    assert_eq!(verbs, ["create", "delete", "list", "set", "show", "unset"]);
+
+    let said = Cli::with(&bin, "cinder", vec![]).run("help").succeeds();
+    let verbs: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.trim().split(' ').next()?.strip_prefix("snapshot-"))
+        .collect();
+    let tested = [
+        "create",
+        "delete",
+        "list",
+        "manage",
+        "manageable-list",
+        "metadata",
+        "metadata-show",
+        "metadata-update-all",
+        "rename",
+        "reset-state",
+        "show",
+        "unmanage",
+    ];
+    assert_eq!(verbs, tested);
+}
+
 #[tokio::test]
 async fn every_snapshot_verb_of_openstack_does_its_deed() {
     let bin = programs();
@@ -139,6 +172,15 @@ async fn every_snapshot_verb_of_cinder_does_its_deed() {
     let copy: VolumeId = id(&created["id"]);
     api.until_volume(copy, VolumeStatus::Available).await;
 
+    // What is not offered ends in a message.
+    for line in [
+        format!("snapshot-manage {volume} some-file"),
+        "snapshot-manageable-list somewhere".to_owned(),
+        "snapshot-unmanage csnap2".to_owned(),
+    ] {
+        cinder.run(&line).fails("ERROR");
+    }
+
     // delete
     cinder
         .run(&format!("delete {volume}"))
@@ -183,8 +225,5 @@ async fn both_clients_change_a_volumes_metadata_pair_by_pair() {
     run(format!("metadata-update-all {volume} only=1"));
     assert_eq!(pairs().await, "only=1");
     run(format!("force-delete {volume}"));
-    harness::until("the volume to be gone", async || {
-        api.find_volume(volume).await.is_none().then_some(())
-    })
-    .await;
+    api.until_no_volume(volume).await;
 }

@@ -9,3 +9,4 @@ mod hostile;
 mod lists;
 mod roundtrip;
 mod scene;
+mod terminal;
