@@ -6,6 +6,7 @@ use crate::scene::{Scene, VOLUME_ID, text, volume_like};
 
 /// Runs a command whose standard error is a terminal, and gives what appeared there. `None` where `script` of
 /// util-linux, which lends the terminal, is not installed.
+#[expect(clippy::print_stdout, reason = "a test that cannot run here says so")]
 fn shown_on_a_terminal(scene: &Scene, command: &str, arguments: &[&str]) -> Option<String> {
     let program = env!("CARGO_BIN_EXE_backup-worker");
     let tree = scene.tree();
