@@ -47,18 +47,18 @@ fn the_snapshot_verbs_of_both_clients_are_those_that_are_tested_here() {
 }
 
 #[tokio::test]
-async fn every_snapshot_verb_of_openstack_does_its_deed() {
+async fn every_snapshot_verb_of_openstack_that_makes_shows_or_changes_does_its_deed() {
     let bin = programs();
     let stack = TestStack::start().await;
     let api = stack.api();
     let openstack = Cli::openstack(&bin, &stack);
     let run = |line: &str| openstack.run(line).succeeds();
-    let volume: VolumeId = id(text(&openstack.json("volume create --size 1 os-vol"), "id"));
-    api.until_volume(volume, VolumeStatus::Available).await;
+    let volume = api.create_volume(1).await;
 
     // create
-    let created = openstack
-        .json("volume snapshot create --volume os-vol --description one --property k=v osnap");
+    let created = openstack.json(&format!(
+        "volume snapshot create --volume {volume} --description one --property k=v osnap"
+    ));
     assert_eq!(text(&created, "name"), "osnap");
     assert_eq!(text(&created, "volume_id"), volume.to_string());
     assert_eq!(created["size"], 1);
@@ -66,57 +66,63 @@ async fn every_snapshot_verb_of_openstack_does_its_deed() {
     api.until_snapshot(snapshot, SnapshotStatus::Available)
         .await;
 
-    // list, show
-    let list = openstack.json("volume snapshot list --long --name osnap --volume os-vol");
+    // list, set, unset, show
+    let list = openstack.json(&format!(
+        "volume snapshot list --long --name osnap --volume {volume}"
+    ));
     assert_eq!(list[0]["ID"], snapshot.to_string());
     assert_eq!(list[0]["Status"], "available");
     assert_eq!(list[0]["Properties"], json!({"k": "v"}));
-    let none = openstack.json("volume snapshot list --status error");
-    assert_eq!(none, json!([]));
-    let shown = openstack.json("volume snapshot show osnap");
-    assert_eq!(text(&shown, "description"), "one");
-
-    // set, unset
-    run("volume snapshot set --name osnap2 --description two --property a=b osnap");
+    run("volume snapshot set --name osnap2 --description two --property a=b --state error osnap");
     run("volume snapshot unset --property k osnap2");
-    run("volume snapshot set --state error osnap2");
+    let none = openstack.json("volume snapshot list --status available");
+    assert_eq!(none, json!([]));
     let shown = openstack.json("volume snapshot show osnap2");
     assert_eq!(text(&shown, "description"), "two");
     assert_eq!(shown["properties"], json!({"a": "b"}));
     assert_eq!(text(&shown, "status"), "error");
     run("volume snapshot set --no-property --state available osnap2");
-    let shown = openstack.json("volume snapshot show osnap2");
-    assert_eq!(shown["properties"], json!({}));
+    let shown = api.until_snapshot(snapshot, SnapshotStatus::Available);
+    assert!(shown.await.metadata.is_empty());
 
     // What is made from it.
-    let created = openstack.json("volume backup create --name ob --snapshot osnap2 os-vol");
-    let backup: BackupId = id(text(&created, "id"));
+    let line = format!("volume backup create --name ob --snapshot osnap2 {volume}");
+    let backup: BackupId = id(text(&openstack.json(&line), "id"));
     let told = api.until_backup(backup, BackupStatus::Available).await;
     assert_eq!(told.snapshot_id, Some(snapshot.to_string()));
     let created = openstack.json("volume create --snapshot osnap2 os-copy");
     assert_eq!(text(&created, "snapshot_id"), snapshot.to_string());
     let copy: VolumeId = id(text(&created, "id"));
     api.until_volume(copy, VolumeStatus::Available).await;
-
-    // delete
-    openstack
-        .run("volume delete os-vol")
-        .fails("have snapshots");
-    run("volume snapshot delete osnap2");
-    api.until_snapshot_is_gone(snapshot).await;
-    let created = openstack.json("volume snapshot create --volume os-vol --force other");
-    let other: SnapshotId = id(text(&created, "id"));
-    api.until_snapshot(other, SnapshotStatus::Available).await;
-    run("volume snapshot delete --force other");
-    api.until_snapshot_is_gone(other).await;
-    let created = openstack.json("volume snapshot create --volume os-vol last");
-    let last: SnapshotId = id(text(&created, "id"));
-    api.until_snapshot(last, SnapshotStatus::Available).await;
-    run("volume delete --purge os-vol");
-    api.until_snapshot_is_gone(last).await;
     openstack
         .run("volume snapshot show no-such-snapshot")
         .fails("no-such-snapshot");
+    stack.assert_nothing_left_behind().await;
+}
+
+#[tokio::test]
+async fn openstack_deletes_snapshots_by_themselves_and_with_their_volume() {
+    let bin = programs();
+    let stack = TestStack::start().await;
+    let api = stack.api();
+    let openstack = Cli::openstack(&bin, &stack);
+    let run = |line: String| openstack.run(&line).succeeds();
+    let volume = api.create_volume(1).await;
+    let snapshot = api.take_snapshot(volume).await;
+    openstack
+        .run(&format!("volume delete {volume}"))
+        .fails("have snapshots");
+    run(format!("volume snapshot delete {snapshot}"));
+    api.until_snapshot_is_gone(snapshot).await;
+    let line = format!("volume snapshot create --volume {volume} --force other");
+    let other: SnapshotId = id(text(&openstack.json(&line), "id"));
+    api.until_snapshot(other, SnapshotStatus::Available).await;
+    run("volume snapshot delete --force other".to_owned());
+    api.until_snapshot_is_gone(other).await;
+    let last = api.take_snapshot(volume).await;
+    run(format!("volume delete --purge {volume}"));
+    api.until_snapshot_is_gone(last).await;
+    api.until_no_volume(volume).await;
     stack.assert_nothing_left_behind().await;
 }
 
@@ -193,6 +199,7 @@ async fn every_snapshot_verb_of_cinder_does_its_deed() {
     let last = api.take_snapshot(volume).await;
     run(&format!("delete --cascade {volume}"));
     api.until_snapshot_is_gone(last).await;
+    api.until_no_volume(volume).await;
     stack.assert_nothing_left_behind().await;
 }
 
