@@ -96,6 +96,31 @@ async fn cinder_shows_what_is_around_volumes() {
 }
 
 #[tokio::test]
+async fn both_clients_take_over_a_file_as_a_volume() {
+    let bin = programs();
+    let stack = TestStack::start().await;
+    let api = stack.api();
+    for name in ["a.raw", "b.raw"] {
+        std::fs::write(stack.file_to_manage(name), [1; 1 << 16]).expect("a file can be written");
+    }
+    let cinder = Cli::cinder(&bin, &stack);
+    let managed = cinder.run("manage --name taken emberkeep@main a.raw");
+    let managed = managed.succeeds().properties();
+    assert_eq!(managed["name"], "taken");
+    let first: VolumeId = id(&managed["id"]);
+    let openstack = Cli::openstack(&bin, &stack);
+    let managed = openstack
+        .json("volume create --remote-source source-name=b.raw --host emberkeep@main taken-too");
+    assert_eq!(managed["name"], "taken-too");
+    let second: VolumeId = id(managed["id"].as_str().expect("an id"));
+    for volume in [first, second] {
+        api.until_volume(volume, VolumeStatus::Available).await;
+        api.back_up(volume).await;
+    }
+    stack.assert_nothing_left_behind().await;
+}
+
+#[tokio::test]
 async fn every_backup_verb_of_cinder_does_its_deed() {
     let bin = programs();
     let stack = TestStack::start().await;

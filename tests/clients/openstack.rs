@@ -222,23 +222,18 @@ async fn every_backup_verb_of_openstack_that_restores_exports_or_deletes_does_it
     let volume = api.create_volume(1).await;
     let full = api.back_up(volume).await.id;
     let incremental = api.back_up_changes(volume).await.id;
-    openstack
-        .run(&format!("volume set --name os-vol {volume}"))
-        .succeeds();
-    openstack
-        .run(&format!("volume backup set --name ob2 {incremental}"))
-        .succeeds();
 
-    // restore
-    let restored = openstack.json("volume backup restore ob2 os-restored");
+    // restore; ids serve as names do
+    let restored = openstack.json(&format!("volume backup restore {incremental} os-restored"));
     assert_eq!(text(&restored, "volume_name"), "os-restored");
     let target: VolumeId = id(text(&restored, "volume_id"));
     api.until_volume(target, VolumeStatus::Available).await;
     api.until_backup(incremental, BackupStatus::Available).await;
+    let onto = format!("{incremental} {volume}");
     openstack
-        .run("volume backup restore ob2 os-vol")
+        .run(&format!("volume backup restore {onto}"))
         .fails("already exists");
-    let restored = openstack.json("volume backup restore --force ob2 os-vol");
+    let restored = openstack.json(&format!("volume backup restore --force {onto}"));
     assert_eq!(text(&restored, "volume_id"), volume.to_string());
     api.until_volume(volume, VolumeStatus::Available).await;
     api.until_backup(incremental, BackupStatus::Available).await;
@@ -253,7 +248,9 @@ async fn every_backup_verb_of_openstack_that_restores_exports_or_deletes_does_it
     openstack
         .run(&format!("volume backup delete {full}"))
         .fails("Incremental backups exist for this backup.");
-    openstack.run("volume backup delete ob2").succeeds();
+    openstack
+        .run(&format!("volume backup delete {incremental}"))
+        .succeeds();
     api.until_gone(incremental).await;
     openstack
         .run(&format!("volume backup delete --force {full}"))
