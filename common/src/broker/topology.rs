@@ -31,7 +31,7 @@ pub const EVENTS: &str = "bk.v1.events";
 pub const CONTROL: &str = "bk.v1.control";
 /// Dead letters; topic.
 pub const DEAD: &str = "bk.v1.dead";
-/// Where dead letters wait for a person.
+/// Where dead letters wait for the api-service, which takes them over into a table for a person.
 pub const PARKED: &str = "bk.v1.parked";
 /// Routing key on [`CONTROL`] that reaches every worker.
 pub const CONTROL_ALL: &str = "all";
@@ -43,7 +43,8 @@ pub const CONTROL_ALL: &str = "all";
 const JOB_DELIVERY_LIMIT: i64 = 1_000;
 const RPC_DELIVERY_LIMIT: i64 = 10;
 const UNROUTED_DELIVERY_LIMIT: i64 = 1_000;
-/// People look at parked messages (get and requeue), and each look counts.
+/// A parked message goes nowhere else. Each look at the queue (get and requeue) counts, and so does a connection lost
+/// while the api-service waits with the message for its database.
 const PARKED_DELIVERY_LIMIT: i64 = 1_000_000;
 /// A full queue refuses; the refused publisher keeps its message and tries later.
 const JOB_QUEUE_LENGTH: i64 = 100_000;

@@ -1,6 +1,6 @@
 //! Events: CloudEvents 1.0 in structured JSON, on the exchange `bk.v1.events`.
 //!
-//! Routing keys: `status.<kind>.<zone>` (durable, from the state owner's outbox),
+//! Routing keys: `status.<kind>.<zone>` and `rejected.<login>` (durable, from the state owner's outbox),
 //! `progress.<kind>.<zone>` and `worker.<name>` (transient, from workers).
 
 use jiff::Timestamp;
