@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `http` and `jobs` know `store`; nobody but `store` knows SQL, and nobody here opens a volume or
-//! a backup target.
+//! a backup target. What other services publish goes by `publishers`, which has it checked by `http`.
 
 pub mod cli;
 pub mod commands;

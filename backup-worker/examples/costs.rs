@@ -1,12 +1,12 @@
-//! What each part of the engine's work costs on this machine, by thread CPU time: the numbers behind the limit in
-//! `docs/benchmarks.md`.
+//! What each part of the engine's work costs on this machine, by thread CPU time: the numbers behind the limit that
+//! `cargo xtask bench` tells.
 //!
 //! ```text
 //! cargo run --release -p backup-worker --example costs -- VOLUME SCRATCH_FILE
 //! ```
 //!
-//! The volume is read, the scratch file is made anew. Prints one JSON object; costs are seconds of one core for a GB (10⁹ bytes),
-//! shares are of the volume's bytes.
+//! The volume is read, the scratch file is made anew. Prints one JSON object; costs are seconds of one core for a GB
+//! (10⁹ bytes), shares are of the volume's bytes.
 
 use std::fs::File;
 use std::io::Read as _;

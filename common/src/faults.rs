@@ -15,7 +15,9 @@
 //!
 //! `kill` and `stop` happen once for each point and directory `EMBERKEEP_FAULTS`, so that the process
 //! which is started again lives. Jobs that clean up come and go by themselves, so nothing but
-//! `clean.begin` strikes on their threads: what a test sets is for the job that the test began. `EMBERKEEP_PLANTED` names a bug to have: see [`planted`].
+//! `clean.begin` strikes on their threads: what a test sets is for the job that the test began.
+//!
+//! `EMBERKEEP_PLANTED` names a bug to have: see [`planted`].
 
 /// A durable point: a place before the deed, and one after it.
 #[macro_export]

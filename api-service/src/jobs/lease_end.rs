@@ -17,7 +17,7 @@ const CLEAN_REST: SignedDuration = SignedDuration::from_hours(1);
 const FELL_SILENT: &str = "the backup worker stopped answering";
 
 /// Settles a job that was to be cancelled, else queues it again: to go on, or to be given up. One
-/// that was given up and whose clean-up does not get done is settled too: P3 needs no worker.
+/// that was given up and whose clean-up does not get done is settled too: that a job ends needs no worker.
 ///
 /// A committed backup is neither cancelled nor given up: later executions finish it.
 pub(super) async fn lease_is_over(

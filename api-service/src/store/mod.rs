@@ -92,7 +92,7 @@ pub struct Caller {
 /// Whose rows are seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// One project's; another's do not exist (promise P9).
+    /// One project's; another's do not exist for who asks.
     Project(ProjectId),
     /// Everybody's: for administrators.
     All,

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A message is unacknowledged for as long as a claim takes. One that is no doorbell is handed to the
-//! state owner, which makes a job of it or says why not; then it is parked with that reason. Whatever ends the stream of messages, the session is built again on a new channel.
+//! state owner, which makes a job of it or says why not; then it is parked with that reason. Whatever ends the stream of
+//! messages, the session is built again on a new channel.
 
 mod dispatch;
 mod lane;

@@ -17,7 +17,7 @@ use super::spelled;
 pub enum BackupStatus {
     /// A job is writing it.
     Creating,
-    /// Whole and durable on the target (promise P1).
+    /// Whole and durable on the target.
     Available,
     /// A job is reading it into a volume.
     Restoring,

@@ -2,7 +2,7 @@
 //!
 //! The state owner computes every name before it exists; they are pure functions of ids, attempt
 //! and time. A name that comes from outside becomes one of these types or is refused: none of them
-//! can lead out of a configured root (promise P9).
+//! can lead out of a configured root.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

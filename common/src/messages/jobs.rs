@@ -31,6 +31,7 @@ impl JobMessage {
             kind,
         }
     }
+
     /// Reads a message; `None` when it is no doorbell. Members that a newer side adds are passed over.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Self> {

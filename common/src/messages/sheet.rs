@@ -124,7 +124,7 @@ pub struct BackupSheet {
 }
 
 /// The descriptive part of a backup, for its metadata file. It is enough to rebuild the record
-/// from the target (promise P10).
+/// from the target alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupRecord {
     /// Display name.

@@ -44,7 +44,7 @@ impl Protocol {
 }
 
 /// An outcome must be one that the job's kind has; and a backup is stored if and only if its
-/// attempt passed the gate (promise P4).
+/// attempt passed the gate.
 async fn check(tx: &mut Tx, job: &JobRow, outcome: &Outcome) -> Result<(), Trouble> {
     let fits = match outcome {
         Outcome::BackedUp { .. } => job.kind() == JobKind::Backup,

@@ -295,7 +295,7 @@ impl Play {
         let committed = states
             .iter()
             .filter(|state| **state == crate::store::AttemptState::Committed);
-        assert!(committed.count() <= 1, "promise P4: {what}");
+        assert!(committed.count() <= 1, "one attempt wins: {what}");
         assert_eq!(backup.map(|row| row.status), model.backup, "{what}");
         let expected = match model.state {
             JobState::Settled => VolumeStatus::Available,
