@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::table::{self, time};
 use crate::cli::{AsJson, Parked, Which};
-use crate::store::{ParkedMessage, Store};
+use crate::store::{ParkedMessage, RedriveError, Store};
 
 const HEADS: [&str; 5] = ["ID", "PARKED", "KEY", "CODE", "REASON"];
 
@@ -25,10 +25,16 @@ pub(super) async fn run(
             super::print_json(&message, out)
         }
         Parked::Redrive(which) => {
+            // One that cannot be sent is no reason to leave those behind it.
+            let mut refused = Vec::new();
             for id in ids(store, which).await? {
-                store.redrive_parked(id).await?;
-                super::print(&format!("{id} is sent once more"), out)?;
+                match store.redrive_parked(id).await {
+                    Ok(()) => super::print(&format!("{id} is sent once more"), out)?,
+                    Err(RedriveError::Store(error)) => return Err(error.into()),
+                    Err(why) => refused.push(why.to_string()),
+                }
             }
+            ensure!(refused.is_empty(), "{}", refused.join("\n"));
             Ok(())
         }
         Parked::Drop(which) => {

@@ -94,8 +94,15 @@ async fn a_redriven_message_is_a_new_one_and_no_longer_parked() {
 async fn a_message_that_is_no_text_can_only_be_dropped() {
     let world = World::new().await;
     let id = park(&world, b"\xff\xfe").await;
+    park(&world, b"{}").await;
     let refused = run(&world, "parked redrive --all").await.unwrap_err();
     assert!(refused.to_string().contains("no text"), "{refused}");
+    let left = json(&world, "parked list --json").await;
+    assert_eq!(
+        left["parked"].as_array().unwrap().len(),
+        1,
+        "the other went"
+    );
     run(&world, &format!("parked drop {id}")).await.unwrap();
     let left = json(&world, "parked list --json").await;
     assert_eq!(left["parked"], serde_json::json!([]));

@@ -24,7 +24,11 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Response {
 }
 
 async fn look(state: &AppState) -> Result<(), StoreError> {
-    let is_up = matches!(*state.broker.borrow(), LinkState::Up { .. });
+    // A broker that is short of memory or disk mutes only the link that publishes.
+    let links = [&state.broker, &state.publishing];
+    let is_up = links
+        .iter()
+        .all(|link| matches!(*link.borrow(), LinkState::Up { .. }));
     gauge!(BROKER_UP).set(f64::from(u8::from(is_up)));
     gauge!(WORKERS_ALIVE).set(state.workers.alive().len() as f64);
     gauge!(OUTBOX).set(state.store.outbox_backlog().await? as f64);
