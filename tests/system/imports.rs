@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use common::domain::{BackupId, BackupStatus, VolumeId};
 use harness::volume::{self, noise, text};
-use harness::{Record, TestStack};
+use harness::{Record, TestStack, until};
+use reqwest::Method;
 use serde_json::Value;
 
 /// A case of what the real Cinder made.
@@ -191,6 +192,13 @@ async fn a_deleted_backup_whose_data_came_back_is_revived_by_its_record() {
     stack.api().until_gone(backup).await;
     stack.assert_nothing_left_behind().await;
 
+    // What removes the data is in the way of its record until it has ended.
+    until("nobody to hold a job", async || {
+        let jobs = stack.api().try_send(Method::GET, "/admin/jobs", None).await;
+        let jobs = jobs.ok()?.body["jobs"].as_array()?.clone();
+        jobs.iter().all(|job| job["worker"].is_null()).then_some(())
+    })
+    .await;
     copy_tree(away.path(), stack.target().root());
     let stack_api = stack.api().as_project("00000000000000000000000000000002");
     assert_eq!(stack_api.import(&record).await, backup);
