@@ -23,7 +23,7 @@ use clap::Parser;
 /// What is run.
 #[derive(Debug, Clone, Parser)]
 pub(crate) struct Arguments {
-    /// All cases of the long run, in place of those of every commit
+    /// All cases of the long run, in place of those of the short one
     #[arg(long)]
     full: bool,
     /// The K-th of N parts of the cases

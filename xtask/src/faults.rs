@@ -16,7 +16,7 @@ use crate::{build, test};
 /// What of the suite is run.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Wishes {
-    /// All cases of the long run, in place of those of every commit
+    /// All cases of the long run, in place of those of the short one
     #[arg(long, requires = "faults")]
     pub full: bool,
     /// The K-th of N parts of the cases
