@@ -5,6 +5,7 @@
 //!                 └─► Asked::Nothing   an administrator's filter that no row can match
 //! ```
 
+use axum::Json;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -12,7 +13,7 @@ use super::error::ApiError;
 use super::extract::microversion::Microversion;
 use super::extract::{Context, Query};
 use super::validate::boolean_word;
-use crate::store::{Column, Direction, Listing, Scope};
+use crate::store::{Column, Direction, Listing, Page, Scope};
 
 /// Most items of a page; a larger limit is cut to this silently.
 const PAGE_ITEMS_MAX: u64 = 1000;
@@ -164,21 +165,21 @@ impl Kind {
         Ok(sort)
     }
 
-    /// The body of an answer. `detail` is the path of the list below its collection.
-    pub(super) fn page_of<T: Serialize>(
+    /// The answer, with each row's id and what is shown of it. `detail` is the path of the list below its collection.
+    pub(super) fn page_of<'a, R, T: Serialize>(
         &self,
         context: &Context,
         query: &Query,
         detail: bool,
-        items: &[(String, T)],
-        count: Option<u64>,
-    ) -> Result<Value, ApiError> {
+        page: &'a Page<R>,
+        shown: impl Fn(&'a R) -> (String, T),
+    ) -> Result<Json<Value>, ApiError> {
         let collection = self.collection;
         let mut body = Map::new();
-        let shown = items.iter().map(|(_, item)| item).collect::<Vec<_>>();
-        body.insert(collection.to_owned(), json!(shown));
-        let full = u64::try_from(items.len()).unwrap_or(u64::MAX) >= limit(query)?;
-        if let Some((last, _)) = items.last().filter(|_| full) {
+        let (ids, items): (Vec<String>, Vec<T>) = page.rows.iter().map(shown).unzip();
+        body.insert(collection.to_owned(), json!(items));
+        let full = u64::try_from(ids.len()).unwrap_or(u64::MAX) >= limit(query)?;
+        if let Some(last) = ids.last().filter(|_| full) {
             let path = match detail {
                 true => format!("{collection}/detail"),
                 false => collection.to_owned(),
@@ -186,10 +187,10 @@ impl Kind {
             let next = context.links.next(&path, query, last);
             body.insert(format!("{collection}_links"), json!(next));
         }
-        if let Some(count) = count {
+        if let Some(count) = page.count {
             body.insert("count".to_owned(), json!(count));
         }
-        Ok(Value::Object(body))
+        Ok(Json(Value::Object(body)))
     }
 }
 

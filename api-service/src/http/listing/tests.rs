@@ -174,13 +174,19 @@ fn counting_came_with_3_45() {
 
 #[test]
 fn a_full_page_links_to_the_next_one() {
-    let items = [("i1".to_owned(), "one"), ("i2".to_owned(), "two")];
-    let page = |query: &str, items: &[(String, &str)]| {
+    let items = [("i1", "one"), ("i2", "two")];
+    let page = |query: &str, items: &[(&str, &'static str)]| {
         let query = Query::decode(query);
         let context = context(Microversion::MAX, true);
-        BACKUPS
-            .page_of(&context, &query, true, items, None)
-            .unwrap()
+        let page = Page {
+            rows: items.to_vec(),
+            count: None,
+        };
+        let shown = |row: &(&str, &'static str)| (row.0.to_owned(), row.1);
+        let Json(body) = BACKUPS
+            .page_of(&context, &query, true, &page, shown)
+            .unwrap();
+        body
     };
     assert_eq!(
         page("limit=2&sort=name%3Aasc", &items),

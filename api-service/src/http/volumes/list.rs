@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::{OPEN_FILTERS, view};
@@ -27,7 +26,9 @@ pub(super) async fn summaries(
     query: Query,
 ) -> Result<Json<Value>, ApiError> {
     let page = page(&state, &context, &query).await?;
-    answer(&context, &query, false, &page, view::summary)
+    VOLUMES.page_of(&context, &query, false, &page, |row| {
+        (row.id.to_string(), view::summary(&context, row))
+    })
 }
 
 /// Whole volumes.
@@ -37,7 +38,9 @@ pub(super) async fn details(
     query: Query,
 ) -> Result<Json<Value>, ApiError> {
     let page = page(&state, &context, &query).await?;
-    answer(&context, &query, true, &page, view::detail)
+    VOLUMES.page_of(&context, &query, true, &page, |row| {
+        (row.id.to_string(), view::detail(&context, row))
+    })
 }
 
 async fn page(
@@ -52,18 +55,4 @@ async fn page(
         }),
         Asked::Page { scope, listing } => Ok(state.store.volumes(&scope, &listing).await?),
     }
-}
-
-fn answer<'a, V: Serialize>(
-    context: &Context,
-    query: &Query,
-    detail: bool,
-    page: &'a Page<VolumeRow>,
-    view: impl Fn(&Context, &'a VolumeRow) -> V,
-) -> Result<Json<Value>, ApiError> {
-    let shown = |row: &'a VolumeRow| (row.id.to_string(), view(context, row));
-    let items: Vec<(String, V)> = page.rows.iter().map(shown).collect();
-    VOLUMES
-        .page_of(context, query, detail, &items, page.count)
-        .map(Json)
 }
