@@ -1,6 +1,8 @@
 //! A corner of a broker for one test: a fresh vhost on the shared one, or a node of its own.
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions};
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
@@ -194,6 +196,16 @@ impl Broker {
         let (_connection, channel) = self.channel().await;
         let purged = channel.queue_purge(queue.into(), QueuePurgeOptions::default());
         purged.await.expect("the queue can be emptied")
+    }
+
+    /// Removes a queue under whoever uses it; how many messages went with it.
+    ///
+    /// # Panics
+    /// When the broker does not do it.
+    pub async fn delete_queue(&self, queue: &str) -> u32 {
+        let (_connection, channel) = self.channel().await;
+        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
+        deleted.await.expect("the queue can be removed")
     }
 
     /// Lets every job queue hold so many messages only; `None`: as many as it was made for.

@@ -11,7 +11,8 @@
 //!
 //! A message is unacknowledged for as long as a claim takes. One that is no doorbell is handed to the
 //! state owner, which makes a job of it or says why not; then it is parked with that reason. Whatever ends the stream of
-//! messages, the session is built again on a new channel.
+//! messages, the session is built again on a new channel; and after a while without any reason, because a
+//! consumer can be deaf and not know it.
 
 mod dispatch;
 mod lane;
@@ -34,6 +35,11 @@ use lane::LaneConsumers;
 
 const AGAIN_FIRST: Duration = Duration::from_millis(200);
 const AGAIN_LONGEST: Duration = Duration::from_secs(15);
+/// How long one channel is used. A quorum queue that is removed and made again at once keeps its consumers,
+/// but their channel takes the first messages of the new queue for ones it had, and drops them
+/// unacknowledged (seen with RabbitMQ 3.10.8). The broker does not tell, and only the channel's end
+/// gives those messages back.
+const SESSION_LASTS: Duration = Duration::from_secs(30);
 /// A claim that is under way when the worker begins to stop may take this much longer.
 const LAST_CLAIM: Duration = Duration::from_secs(3);
 
@@ -70,6 +76,8 @@ enum SessionEnd {
     Drained,
     /// Channel or connection are gone.
     Broken,
+    /// The channel was used long enough.
+    Old,
     /// The state owner did not answer a claim.
     OwnerDown,
 }
@@ -97,6 +105,7 @@ pub(crate) async fn consume_jobs(env: Arc<Environment>, link: Link) {
         };
         match end {
             SessionEnd::Drained => return,
+            SessionEnd::Old => {}
             SessionEnd::Broken => {
                 backoff.pause(&drain).await;
             }
@@ -146,6 +155,7 @@ async fn open(env: &Arc<Environment>, link: &Link) -> Result<Session, BrokerErro
         restores: LaneConsumers::new(restores),
         others: LaneConsumers::new(others),
         channel,
+        old_at: tokio::time::Instant::now() + SESSION_LASTS,
     })
 }
 
@@ -155,6 +165,7 @@ struct Session {
     channel: Channel,
     restores: LaneConsumers,
     others: LaneConsumers,
+    old_at: tokio::time::Instant,
 }
 
 /// What a session waits for.
@@ -163,6 +174,7 @@ enum Happened {
     /// Slots or the set of queues worth consuming changed.
     LookAgain,
     Drain,
+    Old,
     Broken,
 }
 
@@ -179,6 +191,7 @@ impl Session {
             let happened = tokio::select! {
                 biased;
                 () = drain.cancelled() => Happened::Drain,
+                () = tokio::time::sleep_until(self.old_at) => Happened::Old,
                 message = self.restores.next() => from_lane(Lane::Restores, message),
                 message = self.others.next() => from_lane(Lane::Others, message),
                 _ = given_back.changed() => Happened::LookAgain,
@@ -187,6 +200,10 @@ impl Session {
                 Happened::Drain => {
                     self.stop_all().await;
                     return SessionEnd::Drained;
+                }
+                Happened::Old => {
+                    self.stop_all().await;
+                    return SessionEnd::Old; // dropping the session closes its channel
                 }
                 Happened::Broken => return SessionEnd::Broken,
                 Happened::LookAgain => {}

@@ -1,4 +1,4 @@
-//! Queues emptied or full under a running stack.
+//! Queues lost, emptied or full under a running stack.
 
 use std::collections::BTreeSet;
 
@@ -44,6 +44,23 @@ async fn a_job_whose_queue_was_emptied_is_rung_for_again() {
     .await;
     stack.worker(1).start();
     strike::comes_back(&stack, backup, "v.raw").await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_removed_under_its_reader_comes_back() {
+    let stack = TestStack::start().await;
+    let id = stack
+        .managed_volume("v.raw", &volume::noise(1, 1_000_000))
+        .await;
+    let whole = stack.api().back_up(id).await;
+    // The next request makes it anew before the broker has told the reader.
+    stack.broker().delete_queue(BACKUPS).await;
+    let next = stack.api().create_backup(&NewBackup::incremental(id)).await;
+    stack
+        .api()
+        .until_backup(next, BackupStatus::Available)
+        .await;
+    strike::comes_back(&stack, whole.id, "v.raw").await;
 }
 
 /// The messages that the broker did not take for want of room, as the log names them.
