@@ -85,7 +85,7 @@ pub async fn run(broker: Broker, wishes: &Wishes) -> Result<()> {
 async fn race(full: bool) -> Result<()> {
     let rounds = if full { "3000" } else { "200" };
     let environment = [("EMBERKEEP_RACES", rounds.to_owned())];
-    let arguments = ["--package", "api-service", "store::tests::races"];
+    let arguments = ["--workspace", "--lib", "store::tests::races"];
     let mut counts = test::Counts::default();
     let runner = test::Runner::find().await;
     runner.run(&arguments, &environment, &mut counts).await?;

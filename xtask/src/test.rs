@@ -16,7 +16,7 @@ use crate::files::ScratchDir;
 use crate::rabbitmq::Node;
 use crate::stack::Broker;
 use crate::stage::{Stages, shown, succeed};
-use crate::{build, check, clients, demo, files, say};
+use crate::{build, check, clients, demo, faults, files, say};
 
 /// What a test prints when it cannot run here.
 const SKIPPED: &str = "SKIPPED: ";
@@ -28,6 +28,7 @@ const SLOW: &str = "slow_ones::";
 /// The stages of the clients: they are installed, then driven.
 const CLIENTS: &str = "clients";
 const CLIENT_TESTS: &str = "client tests";
+const FAULTS: &str = "faults";
 
 /// Tells the tests of the clients where those are.
 const CLIENT_PROGRAMS: &str = "EMBERKEEP_TEST_CLIENTS";
@@ -60,7 +61,7 @@ pub async fn run(broker: Broker, quick: bool, may_install: bool) -> Result<()> {
     let mut plan = vec!["build", "format", "lints", "documentation"];
     plan.extend(["dependencies", "broker", "tests", "doc tests"]);
     if !quick {
-        plan.extend([CLIENTS, CLIENT_TESTS, "demo"]);
+        plan.extend([CLIENTS, CLIENT_TESTS, FAULTS, "demo"]);
     }
     let mut stages = Stages::new(plan);
     let mut counts = Counts::default();
@@ -95,6 +96,8 @@ pub async fn run(broker: Broker, quick: bool, may_install: bool) -> Result<()> {
         environment.push((CLIENT_PROGRAMS, programs));
         let tests = runner.run(CLIENT_ARGUMENTS, &environment, &mut counts);
         stages.run(tests).await?;
+        let struck = strike(node.is_some(), &environment, &mut counts);
+        stages.run(struck).await?;
     }
     if let Some(mut node) = node {
         node.stop().await?;
@@ -104,6 +107,23 @@ pub async fn run(broker: Broker, quick: bool, may_install: bool) -> Result<()> {
     }
     counts.report();
     Ok(())
+}
+
+/// The fault suite; its races are among the tests before. It makes vhosts, raises alarms and kills: a broker that others use is not struck.
+async fn strike(
+    is_private: bool,
+    environment: &[(&'static str, String)],
+    counts: &mut Counts,
+) -> Result<()> {
+    if !is_private {
+        say::line(format_args!(
+            "{SKIPPED}the fault suite strikes the broker, and the given one may have other users"
+        ));
+        counts.skipped += 1;
+        return Ok(());
+    }
+    let programs = faults::build_all().await?;
+    faults::run_suite(&programs, environment, &[]).await
 }
 
 /// Says what the tests of the clients will do to this machine.
