@@ -3,7 +3,7 @@
 
 use common::domain::{BackupId, BackupStatus, VolumeId};
 use harness::volume::{self, MIB, data_bytes};
-use harness::{TestStack, until};
+use harness::{Listener, TestStack, until};
 
 /// Waits until a running backup has sealed some of its data.
 pub(crate) async fn backup_is_in_its_middle(stack: &TestStack, id: BackupId) {
@@ -57,6 +57,30 @@ pub(crate) async fn went_on_after(stack: &TestStack, id: BackupId, sealed: u64, 
         !log.contains("an attempt is abandoned"),
         "the backup began anew"
     );
+}
+
+/// Waits until the state owner knows that a running restore has written a part for good.
+pub(crate) async fn restore_is_marked(stack: &TestStack, id: BackupId) {
+    until("the restore to be marked", async || {
+        let answer = stack.api().get("/admin/jobs").await.expect(200);
+        let mut jobs = answer["jobs"].as_array()?.iter();
+        let job =
+            jobs.find(|job| job["kind"] == "restore" && job["backup_id"] == id.to_string())?;
+        (job["mark"].as_u64()? > 0).then_some(())
+    })
+    .await;
+}
+
+/// Waits until the second execution of a restore tells that it is farther than what it did itself.
+pub(crate) async fn second_execution_goes_on_behind_the_start(progress: &mut Listener) {
+    progress
+        .hear("the second execution to go on behind the start", |event| {
+            let number = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
+            let totals = &event.data["totals"];
+            let done_here = number(&totals["written"]) + number(&totals["skipped"]);
+            number(&event.data["generation"]) == 2 && number(&event.data["done_bytes"]) > done_here
+        })
+        .await;
 }
 
 /// Waits for a backup to end well, and checks that it holds what its volume (a file taken over) holds.

@@ -17,6 +17,8 @@ pub enum Need {
     RabbitMq,
     /// The tools of ext4, to make a volume with a file system and to check it.
     Ext4Tools,
+    /// The tools of XFS, for volumes whose snapshot shares their blocks.
+    XfsTools,
     /// Python with its environments, for the clients that tests drive.
     PythonVenv,
     /// restic, to measure ourselves against.
@@ -38,6 +40,7 @@ impl Need {
             Self::Ext4Tools => ["mke2fs", "debugfs", "e2fsck"]
                 .iter()
                 .all(|program| files::find_program(program).is_some()),
+            Self::XfsTools => files::find_program("mkfs.xfs").is_some(),
             Self::Promtool => files::find_program("promtool").is_some(),
             Self::PythonVenv => files::find_program("python3").is_some_and(|python| {
                 let mut command = std::process::Command::new(python);
@@ -55,6 +58,7 @@ impl Need {
         match self {
             Self::RabbitMq => "rabbitmq-server",
             Self::Ext4Tools => "e2fsprogs",
+            Self::XfsTools => "xfsprogs",
             Self::PythonVenv => "python3-venv",
             Self::Restic => "restic",
             Self::Borg => "borgbackup",
@@ -69,6 +73,7 @@ impl Need {
             Self::Ext4Tools => {
                 "mke2fs, debugfs and e2fsck, to make and check a file system in a file"
             }
+            Self::XfsTools => "mkfs.xfs, to make a file system that shares blocks between files",
             Self::PythonVenv => "Python with venv, for the clients that tests drive",
             Self::Restic => "restic, to measure ourselves against",
             Self::Borg => "borg, to measure ourselves against",

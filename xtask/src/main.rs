@@ -172,7 +172,7 @@ async fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Chaos { wishes, machine } => {
-            machine.ensure(vec![]).await?;
+            machine.ensure(wishes.needs()).await?;
             chaos::run(machine.broker(), &wishes).await
         }
         Command::Check => check::run().await,

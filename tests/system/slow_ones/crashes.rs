@@ -74,12 +74,15 @@ async fn a_backup_goes_on_when_its_worker_comes_back() {
 }
 
 #[tokio::test]
-async fn a_restore_survives_the_death_of_its_worker() {
+async fn a_restore_whose_worker_dies_goes_on_from_its_mark() {
     let stack = TestStack::build().slow().spare_worker().start().await;
+    let mut progress = stack.listen("progress.restore.#").await;
     let (backup, target) = restore_in_its_middle(&stack).await;
+    strike::restore_is_marked(&stack, backup).await;
     stack.worker(1).kill();
     strike::is_still(&stack, backup, BackupStatus::Restoring).await;
     stack.worker(2).start();
+    strike::second_execution_goes_on_behind_the_start(&mut progress).await;
     ends_well(&stack, backup, target).await;
 }
 

@@ -102,14 +102,7 @@ async fn a_restore_that_is_handed_over_goes_on_from_its_mark() {
     assert!(stack.worker(1).ended().await.success());
     strike::is_still(&stack, backup, BackupStatus::Restoring).await;
     stack.worker(2).start();
-    progress
-        .hear("the second execution to go on behind the start", |event| {
-            let number = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
-            let totals = &event.data["totals"];
-            let done_here = number(&totals["written"]) + number(&totals["skipped"]);
-            number(&event.data["generation"]) == 2 && number(&event.data["done_bytes"]) > done_here
-        })
-        .await;
+    strike::second_execution_goes_on_behind_the_start(&mut progress).await;
     stack
         .api()
         .until_volume(target, VolumeStatus::Available)

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::demo::api::Api;
 use crate::files::{self, ScratchDir};
+use crate::install::Need;
 use crate::stack::{Broker, Options, Stack};
 use crate::{build, say};
 use reflink::Place;
@@ -44,6 +45,17 @@ pub struct Wishes {
     /// A folder on a file system with reflink (XFS, btrfs); by default one is made and mounted, which needs root
     #[arg(long)]
     dir: Option<PathBuf>,
+}
+
+impl Wishes {
+    /// What is needed for them beside a broker.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Need> {
+        match self.dir {
+            Some(_) => vec![],
+            None => vec![Need::XfsTools],
+        }
+    }
 }
 
 /// What happened to the job so far.

@@ -35,34 +35,24 @@ impl Place {
         Ok(place)
     }
 
-    /// A new XFS or btrfs in a file below `dir`, with room for `bytes` twice.
+    /// A new XFS in a file below `dir`, with room for `bytes` twice.
     ///
     /// # Errors
-    /// When this user may not mount, or no program that makes one is installed.
+    /// When this user may not mount, or `mkfs.xfs` fails.
     pub(super) fn mounted(dir: &Path, bytes: u64) -> Result<Self> {
-        const NEEDS: &str = "It needs root, and mkfs.xfs or mkfs.btrfs (Debian: xfsprogs or btrfs-progs); \
-            or name a folder on such a file system with --dir";
         anyhow::ensure!(
             rustix::process::geteuid().is_root(),
-            "an ordinary user cannot mount a file system. {NEEDS}."
+            "an ordinary user cannot mount a file system: be root, or name a folder on XFS or btrfs with --dir"
         );
-        let (program, arguments): (_, &[&str]) = match files::find_program("mkfs.xfs") {
-            Some(program) => (program, &["-q", "-m", "reflink=1"]),
-            None => {
-                let btrfs = files::find_program("mkfs.btrfs");
-                (
-                    btrfs.with_context(|| {
-                        format!("nothing makes a file system with reflink. {NEEDS}")
-                    })?,
-                    &["-q"],
-                )
-            }
-        };
         let image = dir.join("volumes.img");
         let file = File::create(&image).with_context(|| format!("make {}", image.display()))?;
         file.set_len(bytes * 5 / 2 + (1 << 30))
             .with_context(|| format!("make {}", image.display()))?;
-        succeed(Command::new(&program).args(arguments).arg(&image))?;
+        succeed(
+            Command::new("mkfs.xfs")
+                .args(["-q", "-m", "reflink=1"])
+                .arg(&image),
+        )?;
         let path = dir.join("volumes");
         files::make_private_dir(&path)?;
         succeed(
@@ -71,15 +61,10 @@ impl Place {
                 .arg(&image)
                 .arg(&path),
         )
-        .with_context(|| format!("mount a file system. {NEEDS}"))?;
-        let kind = program
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .replace("mkfs.", "");
+        .context("mount a file system")?;
         let place = Self {
             path,
-            kind,
+            kind: "XFS".to_owned(),
             mounted: true,
         };
         place.check()?;
