@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 /// How long anything may take on a busy machine before a test calls it a failure.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Time between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Time between the first two looks; it grows, because what takes long is not worth many looks.
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+const PAUSE_LONGEST: Duration = Duration::from_millis(100);
 
 /// Looks until there is something to see, for as long as [`PATIENCE`].
 ///
@@ -26,11 +27,13 @@ pub async fn until_within<T>(
     mut look: impl AsyncFnMut() -> Option<T>,
 ) -> T {
     let start = Instant::now();
+    let mut pause = PAUSE_FIRST;
     loop {
         if let Some(seen) = look().await {
             return seen;
         }
         assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = PAUSE_LONGEST.min(pause.mul_f32(1.2));
     }
 }
