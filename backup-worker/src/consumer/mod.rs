@@ -20,7 +20,7 @@ mod lane;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::broker::{AskError, BrokerError, Incoming, Link, topology};
+use common::broker::{self, AskError, BrokerError, Incoming, Link, topology};
 use common::domain::{ClaimId, JobId, JobKind, QueueKey};
 use common::messages::jobs::JobMessage;
 use common::messages::rpc::{Ask, Claim, Claimed, Fence, Renew, Submitted};
@@ -93,7 +93,10 @@ pub(crate) async fn consume_jobs(env: Arc<Environment>, link: Link) {
         let end = match opened {
             Ok(session) => {
                 backoff.reset();
-                session.run().await
+                let channel = session.channel.clone();
+                let end = session.run().await;
+                broker::close(&channel).await;
+                end
             }
             Err(error) => {
                 tracing::warn!(
@@ -203,7 +206,7 @@ impl Session {
                 }
                 Happened::Old => {
                     self.stop_all().await;
-                    return SessionEnd::Old; // dropping the session closes its channel
+                    return SessionEnd::Old;
                 }
                 Happened::Broken => return SessionEnd::Broken,
                 Happened::LookAgain => {}

@@ -10,6 +10,7 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     QueueDeclareOptions,
 };
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use uuid::Uuid;
@@ -35,12 +36,21 @@ pub mod parked {
 /// Starts to consume. At most `prefetch` messages are out at a time.
 ///
 /// # Errors
-/// When the broker refuses or does not answer.
+/// When the broker refuses or does not answer. Then the channel is closed: a late answer would make a consumer that
+/// nobody reads, and that keeps lapin from closing the channel when its last handle goes.
 pub async fn consume(
     channel: &Channel,
     queue: &str,
     prefetch: u16,
 ) -> Result<Deliveries, BrokerError> {
+    let begun = begin(channel, queue, prefetch).await;
+    if begun.is_err() {
+        close(channel).await;
+    }
+    begun
+}
+
+async fn begin(channel: &Channel, queue: &str, prefetch: u16) -> Result<Deliveries, BrokerError> {
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
     within("set the prefetch", qos).await?;
     let options = BasicConsumeOptions::default();
@@ -53,6 +63,14 @@ pub async fn consume(
         consumer,
         ended: false,
     })
+}
+
+/// Ends a channel, so that the broker takes back at once what is unanswered on it. One that is gone already is no matter.
+pub async fn close(channel: &Channel) {
+    let closed = channel.close(REPLY_SUCCESS, "it is of no more use".into());
+    if let Err(error) = within("close a channel", closed).await {
+        tracing::debug!(error = error_chain(&error), "a channel was not closed");
+    }
 }
 
 /// How many messages of a queue wait for a consumer.

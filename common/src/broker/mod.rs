@@ -31,7 +31,7 @@ pub mod topology;
 
 use std::time::Duration;
 
-pub use consume::{Deliveries, Incoming, consume, parked, queue_depth};
+pub use consume::{Deliveries, Incoming, close, consume, parked, queue_depth};
 pub use error::BrokerError;
 pub use link::{Link, LinkState};
 pub use publish::{Outgoing, Published, Publisher};

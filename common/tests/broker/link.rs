@@ -1,11 +1,13 @@
 use std::time::Duration;
 
-use common::broker::{BrokerError, LinkState, Publisher, consume, topology};
+use common::broker::{BrokerError, LinkState, Publisher, close, consume, queue_depth, topology};
 use common::domain::JobKind;
+use lapin::options::BasicConsumeOptions;
+use lapin::types::FieldTable;
 use tokio::net::TcpListener;
 
 use crate::proxy::Proxy;
-use crate::{Broker, fresh_key, soon};
+use crate::{Broker, eventually, fresh_key, soon};
 
 async fn up(link: &common::broker::Link, after: u64) -> u64 {
     let mut state = link.state();
@@ -41,6 +43,40 @@ async fn a_link_comes_back_after_its_connection_is_cut_and_the_old_stream_ends()
     let again = soon(jobs.next()).await.unwrap();
     assert_eq!(again.message_id(), Some(ids[0]));
     assert!(again.is_redelivered());
+}
+
+#[tokio::test]
+async fn what_a_consumer_holds_that_was_given_up_comes_back_when_its_channel_is_closed() {
+    let broker = Broker::given();
+    let link = broker.link();
+    let channel = soon(link.channel()).await.unwrap();
+    let other = soon(link.channel()).await.unwrap();
+    let key = fresh_key(JobKind::Backup);
+    topology::declare_job_queue(&channel, &key).await.unwrap();
+    let queue = topology::job_queue(&key);
+    let ids = crate::publish::ring(&link, &key, 1).await;
+    {
+        let options = BasicConsumeOptions::default();
+        let begun = channel.basic_consume(
+            queue.as_str().into(),
+            "".into(),
+            options,
+            FieldTable::default(),
+        );
+        // Sent, and its answer not waited for, as when the time for it is over.
+        assert!(futures_util::poll!(Box::pin(begun)).is_pending());
+    }
+    eventually("the message to be out", async || {
+        queue_depth(&other, &queue).await.unwrap() == 0
+    })
+    .await;
+
+    close(&channel).await;
+    drop(channel);
+
+    let mut jobs = consume(&other, &queue, 1).await.unwrap();
+    let again = soon(jobs.next()).await.unwrap();
+    assert_eq!(again.message_id(), Some(ids[0]));
 }
 
 #[tokio::test]
