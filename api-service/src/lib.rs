@@ -28,6 +28,7 @@ use common::broker::{Link, serve_rpc};
 use common::config::Settings;
 use common::domain::SystemClock;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -65,6 +66,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         Link::start(&settings.amqp, name, &links, unlink.clone())
     };
     let (consuming, publishing) = (link("consume"), link("publish"));
+    // The lead is given up after everything that is done under it has ended.
+    let (leading, is_leading) = watch::channel(false);
+    links.spawn(jobs::leader::run(store.clone(), leading, unlink.clone()));
     let state = AppState {
         store: store.clone(),
         settings: Arc::clone(&settings),
@@ -73,6 +77,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         progress: ProgressBoard::default(),
         broker: consuming.state(),
         publishing: publishing.state(),
+        leading: is_leading,
     };
     start_jobs(&state, &consuming, &publishing, &tracker, &stop);
     tracing::info!("listening on http://{}", listener.local_addr()?);
@@ -130,18 +135,20 @@ fn start_jobs(
     tracker.spawn(jobs::outbox_relay::run(
         store.clone(),
         publishing.clone(),
+        state.leading.clone(),
         stop.clone(),
     ));
     tracker.spawn(jobs::reaper::run(
         store.clone(),
-        state.progress.clone(),
         hearing,
+        state.leading.clone(),
         stop.clone(),
     ));
     tracker.spawn(jobs::reconciler::run(
         store.clone(),
         state.workers.clone(),
         publishing.clone(),
+        state.leading.clone(),
         stop.clone(),
     ));
     tracker.spawn(jobs::unrouted::run(

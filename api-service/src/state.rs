@@ -28,6 +28,8 @@ pub struct AppState {
     pub broker: watch::Receiver<LinkState>,
     /// The connection that publishes: the one a broker short of memory or disk does not read from.
     pub publishing: watch::Receiver<LinkState>,
+    /// Whether this process has the lead among those on one database.
+    pub leading: watch::Receiver<bool>,
 }
 
 impl AppState {

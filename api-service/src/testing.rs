@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::jobs::Protocol;
 use crate::publishers::Desk;
+use crate::store::tests::databases::fresh_database;
 use crate::store::{BackupRow, Caller, JobRow, NewBackup, NewVolume, Scope, Store, VolumeRow};
 
 /// A clock that stands until it is turned.
@@ -31,6 +32,15 @@ impl Clock for TurnedClock {
         *now += SignedDuration::from_micros(1);
         *now
     }
+}
+
+/// Says why a test cannot run.
+#[expect(
+    clippy::print_stdout,
+    reason = "`SKIPPED:` is counted by who runs the tests"
+)]
+pub(crate) fn skip(why: &str) {
+    println!("SKIPPED: {why}");
 }
 
 pub(crate) struct World {
@@ -78,7 +88,7 @@ impl World {
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
-        settings.database.url = format!("sqlite://{}", directory.path().join("e.db").display());
+        settings.database.url = fresh_database(directory.path()).await;
         settings.volume_backends = BTreeMap::from([(
             token("fast"),
             VolumeBackend {

@@ -10,7 +10,7 @@ use common::telemetry::error_chain;
 
 use crate::store;
 
-/// How long the broker may take to answer.
+/// How long the broker, or a database's server, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Prints what was found, and fails if something is not well.
@@ -27,12 +27,14 @@ pub(super) async fn show(settings: &Settings, out: &mut impl Write) -> anyhow::R
 /// Looks at the place of the database and at the broker. A service that runs is not disturbed.
 async fn check_config(settings: &Settings) -> Checks {
     let mut checks = Checks::default();
-    let database = store::check_place(&settings.database.url);
+    let asked = store::check_place(&settings.database.url);
+    let database = tokio::time::timeout(PATIENCE, asked).await;
     checks.note(
         "database.url",
-        database
-            .map(|place| format!("{} can be written", place.display()))
-            .map_err(|error| error_chain(&error)),
+        database.map_or_else(
+            |_| Err("the database does not answer".to_owned()),
+            |found| found.map_err(|error| error_chain(&error)),
+        ),
     );
     let broker = reach(&settings.amqp, PATIENCE).await;
     checks.note(

@@ -26,7 +26,7 @@ async fn alive() -> &'static str {
 }
 
 /// Broker and database are needed; workers are told, since a request without any is queued. What is
-/// missing is named, with the reason: requests are still accepted without the broker, but not above
+/// missing is named, with the reason; whether this process has the lead is told too, and need not be so: requests are still accepted without the broker, but not above
 /// the high-water mark.
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
     let outbox = state.store.outbox_backlog().await;
@@ -65,6 +65,7 @@ async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
         "broker": told(broker),
         "database": told(database),
         "outbox": outbox,
+        "leads": *state.leading.borrow(),
         "workers": workers,
     });
     (status, Json(body))

@@ -1,6 +1,7 @@
 //! The life of jobs after they are accepted.
 //!
 //! ```text
+//! leader         which of several api-services runs the next three
 //! outbox_relay   rows that wait ──► broker, with confirms
 //! protocol/      claim renew frozen restart fail commit release finish submit: one transaction each
 //! reaper         leases whose renewals stand still ──► queued again, or given up
@@ -13,6 +14,7 @@
 
 mod board;
 mod intake;
+pub(crate) mod leader;
 mod lease_end;
 pub(crate) mod outbox_relay;
 pub(crate) mod parked;

@@ -1,7 +1,8 @@
 //! From the outbox to the broker: batches, confirms, and another try for everything else.
 //!
-//! Woken by every commit that left a message, and every second for what waits for its time. While
-//! the broker is away nothing is tried; the API goes on accepting.
+//! Woken by every commit that left a message, and at short intervals for what waits for its time or was left by
+//! another api-service: only the one with the lead sends, so that no row goes out twice and none overtakes another.
+//! While the broker is away nothing is tried; the API goes on accepting.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,12 +13,13 @@ use common::telemetry::error_chain;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
+use super::leader::Leading;
 use crate::store::{OutboxRow, Store, StoreError};
 
 /// Messages in one batch.
 const BATCH: u32 = 100;
-/// How often the outbox is looked at without being woken.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the outbox is looked at without being woken: what another api-service accepts waits no longer.
+const LOOK: Duration = Duration::from_millis(250);
 /// The wait after the first failed try; doubles.
 const RETRY_FIRST: SignedDuration = SignedDuration::from_secs(1);
 /// And its limit, as a number of doublings.
@@ -32,13 +34,14 @@ enum Trouble {
     Broker(#[from] BrokerError),
 }
 
-/// Sends what waits until `stop`.
-pub(crate) async fn run(store: Store, link: Link, stop: CancellationToken) {
+/// Sends what waits until `stop`, while this process has the lead.
+pub(crate) async fn run(store: Store, link: Link, leading: Leading, stop: CancellationToken) {
     let waker = store.outbox_waker();
     let mut relay = Relay {
         publisher: Publisher::new(link.clone()),
         store,
         link,
+        leading,
         declared: HashSet::new(),
     };
     while !stop.is_cancelled() {
@@ -60,6 +63,7 @@ pub(crate) async fn run(store: Store, link: Link, stop: CancellationToken) {
 struct Relay {
     store: Store,
     link: Link,
+    leading: Leading,
     publisher: Publisher,
     /// Queues that exist on the broker as far as this connection knows.
     declared: HashSet<String>,
@@ -68,7 +72,7 @@ struct Relay {
 impl Relay {
     /// Sends until nothing is due or the broker does not take it.
     async fn send_all(&mut self) {
-        while self.link.is_up() {
+        while self.link.is_up() && *self.leading.borrow() {
             match self.send_batch().await {
                 Ok(true) => {}
                 Ok(false) => return,

@@ -104,17 +104,42 @@ impl Listener {
         Ok(())
     }
 
-    /// Closes the streams of jobs that settle, until `stop`.
+    /// Closes the streams of jobs that settle, until `stop`: at once when they settle here, and at the next look when
+    /// another api-service settled them.
     pub(crate) async fn close_settled(self, stop: CancellationToken) {
         let mut settled = self.store.settled_jobs();
-        while let Some(next) = stop.run_until_cancelled(settled.recv()).await {
-            match next {
-                Ok(job) => self.board.settled(job.0),
-                // The reaper looks after those that were missed.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
+        let mut looks = tokio::time::interval(self.store.settings().jobs.sweep);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                next = settled.recv() => match next {
+                    Ok(job) => self.board.settled(job.0),
+                    // The next look finds those that were missed.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
+                _ = looks.tick() => {
+                    if let Err(error) = self.close_missed().await {
+                        tracing::debug!(error = error_chain(&error), "settled jobs were not looked for");
+                    }
+                }
             }
         }
+    }
+
+    async fn close_missed(&self) -> Result<(), StoreError> {
+        for id in self.board.remembered() {
+            if self
+                .store
+                .job(id)
+                .await?
+                .is_none_or(|job| job.outcome.is_some())
+            {
+                self.board.settled(id);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::backups::BackupRow;
-use super::row::{Columns, json_text, micros, stored};
+use super::row::{Columns, json_text, micros, plain, stored};
 use super::{StoreError, Tx, failed};
 
 /// Where an attempt stands.
@@ -286,9 +286,9 @@ impl Tx {
         )
         .bind(backup.to_string())
         .bind(i64::from(number))
-        .bind(frozen.identity.clone())
+        .bind(plain(&frozen.identity))
         .bind(micros(frozen.taken_at))
-        .bind(frozen.codec_fingerprint.clone())
+        .bind(plain(&frozen.codec_fingerprint))
         .execute(self.conn())
         .await
         .map_err(failed("note a snapshot's identity"))?;
@@ -299,8 +299,8 @@ impl Tx {
             )
             .bind(backup.to_string())
             .bind(i64::from(number))
-            .bind(frozen.codec_fingerprint.clone())
-            .bind(frozen.identity.clone())
+            .bind(plain(&frozen.codec_fingerprint))
+            .bind(plain(&frozen.identity))
             .execute(self.conn())
             .await
             .map_err(failed("note whose codecs go on"))?;

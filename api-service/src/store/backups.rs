@@ -13,7 +13,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::listing::{self, Listing, Page, Table};
-use super::row::{Columns, json_text, micros};
+use super::row::{Columns, json_text, micros, plain};
 use super::{Caller, RequestError, Resource, Scope, Store, StoreError, Tx, failed};
 use crate::rules::ParentCandidate;
 
@@ -283,7 +283,7 @@ impl Tx {
         let moved = sqlx::query(AssertSqlSafe(sql))
             .bind(id.to_string())
             .bind(to.as_str())
-            .bind(fail_reason.map(ToOwned::to_owned))
+            .bind(fail_reason.map(plain))
             .bind(now)
             .execute(self.conn())
             .await

@@ -4,7 +4,7 @@ use common::domain::{JobId, JobState};
 use jiff::Timestamp;
 
 use super::jobs::JobRow;
-use super::row::{micros, stored};
+use super::row::{micros, plain, stored};
 use super::{StoreError, Tx, failed};
 
 impl Tx {
@@ -116,7 +116,7 @@ impl Tx {
             "UPDATE jobs SET give_up = $2, give_up_at = $3 WHERE id = $1 AND give_up IS NULL",
         )
         .bind(job.to_string())
-        .bind(reason.to_owned())
+        .bind(plain(reason))
         .bind(now)
         .execute(self.conn())
         .await
@@ -138,7 +138,7 @@ impl Tx {
         )
         .bind(job.to_string())
         .bind(i64::from(forgive))
-        .bind(last_error.to_owned())
+        .bind(plain(last_error))
         .execute(self.conn())
         .await
         .map_err(failed("note why a job was released"))?;

@@ -260,6 +260,8 @@ impl Statement {
 
     fn filter(&mut self, column: Option<(&'static str, Stored)>, value: &str) {
         let bound = match column {
+            // Nothing has a NUL in it, and PostgreSQL does not take one.
+            Some((_, Stored::Text)) if value.contains('\0') => None,
             Some((name, Stored::Text)) => Some((name, Bound::Text(value.to_owned()))),
             Some((name, Stored::Number)) => value
                 .parse()

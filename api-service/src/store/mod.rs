@@ -9,7 +9,8 @@
 //! **Invariant.** Whatever changes a row does so inside a `Tx`, and there is one writer at a time:
 //! rules read the very rows that the same transaction changes, so a check and its deed cannot be
 //! torn apart. On SQLite the writer is one connection that begins as a writer, in one process, which
-//! an exclusive lock beside the file guarantees.
+//! an exclusive lock beside the file guarantees. On PostgreSQL any number of api-services write, each
+//! on one connection, and every change takes its turn by a lock that it holds to its end.
 
 mod attempts;
 mod backups;
@@ -17,13 +18,16 @@ mod claims;
 mod cleaning;
 mod create;
 mod delete;
+mod engine;
 mod figures;
 mod held;
 mod import;
 mod jobs;
+mod lead;
 mod leases;
 mod listing;
 mod metadata;
+mod open;
 mod outbox;
 mod parked;
 mod place;
@@ -39,18 +43,16 @@ mod volume_requests;
 mod volumes;
 mod workers;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::config::Settings;
 use common::domain::{Clock, JobId, ProjectId, UserId};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
-use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, Connection, Executor, Transaction};
+use sqlx::{Any, AnyPool, Connection, Transaction};
 use tokio::sync::{Notify, broadcast};
 
 pub use attempts::{AttemptRow, AttemptState};
@@ -70,11 +72,13 @@ pub use volumes::{Attachment, NewVolume, VolumeChanges, VolumeRow};
 pub use workers::WorkerRow;
 
 pub(crate) use claims::GenerationEnd;
+pub(crate) use lead::{Lead, TRY_LEAD_AGAIN};
 pub(crate) use outbox::OutboxRow;
 pub(crate) use published::{Published, ReplyTo, Request as PublishedRequest, Taken};
 pub(crate) use settle::CANCELLED;
 
 use crate::rules::Refusal;
+use engine::Engine;
 
 /// Who asks, and in which request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,7 +191,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A url of a database that is not served.
-    #[error("database.url must begin with `sqlite:`")]
+    #[error("database.url must begin with `sqlite:` or `postgres:`")]
     UnknownDatabase,
     /// A column holds what no writer of ours wrote.
     #[error("read column `{column}`")]
@@ -209,7 +213,9 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Sql { source, .. } => match source {
-                sqlx::Error::Database(error) => error.kind() == sqlx::error::ErrorKind::Other,
+                sqlx::Error::Database(error) => {
+                    error.kind() == sqlx::error::ErrorKind::Other && engine::may_pass(&**error)
+                }
                 sqlx::Error::Io(_)
                 | sqlx::Error::Tls(_)
                 | sqlx::Error::Protocol(_)
@@ -252,6 +258,7 @@ struct Inner {
     /// One connection: the writer.
     writer: AnyPool,
     readers: AnyPool,
+    engine: Engine,
     settings: Arc<Settings>,
     clock: Arc<dyn Clock>,
     outbox_waker: Arc<Notify>,
@@ -272,78 +279,6 @@ impl std::fmt::Debug for Store {
 const SETTLED_BACKLOG: usize = 1024;
 
 impl Store {
-    /// Opens the database, creates it if there is none, and brings its schema up to date.
-    ///
-    /// # Errors
-    /// When it cannot be opened, or another api-service has it.
-    pub async fn open(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let file = sqlite_file(&settings.database.url).ok_or(StoreError::UnknownDatabase)?;
-        let lock = lock_beside(&file)?;
-        let store = Self::connect(settings, clock, Some(lock)).await?;
-        sqlx::migrate!()
-            .run(&store.0.writer)
-            .await
-            .map_err(StoreError::Migrate)?;
-        Ok(store)
-    }
-
-    /// Opens a database that is there, whether or not an api-service serves it: for commands that look,
-    /// or leave a message in the outbox. Leases and their ends are left to the server.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be opened.
-    pub async fn open_beside(
-        settings: Arc<Settings>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
-        Self::connect(settings, clock, None).await
-    }
-
-    /// With the server's lock a database that is missing is made.
-    async fn connect(
-        settings: Arc<Settings>,
-        clock: Arc<dyn Clock>,
-        lock: Option<File>,
-    ) -> Result<Self, StoreError> {
-        sqlx::any::install_default_drivers();
-        let url = &settings.database.url;
-        sqlite_file(url).ok_or(StoreError::UnknownDatabase)?;
-        let separator = if url.contains('?') { '&' } else { '?' };
-        let mode = if lock.is_some() { "rwc" } else { "rw" };
-        let url = format!("{url}{separator}mode={mode}");
-        let pool = |connections| {
-            AnyPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(Duration::from_secs(10))
-                .after_connect(|connection, _| {
-                    Box::pin(async move {
-                        for pragma in [
-                            "PRAGMA busy_timeout = 10000",
-                            "PRAGMA journal_mode = WAL",
-                            "PRAGMA synchronous = FULL",
-                            "PRAGMA foreign_keys = ON",
-                        ] {
-                            connection.execute(pragma).await?;
-                        }
-                        Ok(())
-                    })
-                })
-        };
-        let open = async |connections| {
-            let opened = pool(connections).connect(&url).await;
-            opened.map_err(failed("open the database"))
-        };
-        Ok(Self(Arc::new(Inner {
-            writer: open(1).await?,
-            readers: open(4).await?,
-            settings: Arc::clone(&settings),
-            clock,
-            outbox_waker: Arc::new(Notify::new()),
-            settled: broadcast::channel(SETTLED_BACKLOG).0,
-            _lock: lock,
-        })))
-    }
-
     /// Waits for running statements and closes the database.
     pub async fn close(&self) {
         self.0.readers.close().await;
@@ -401,7 +336,12 @@ impl Store {
     }
 
     async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
-        self.0.writer.begin_with("BEGIN IMMEDIATE").await
+        let engine = &self.0.engine;
+        let mut begun = self.0.writer.begin_with(engine.begin()).await?;
+        if let Some(turn) = engine.take_turn() {
+            sqlx::query(turn).execute(&mut *begun).await?;
+        }
+        Ok(begun)
     }
 
     async fn replace_writer(&self) -> Result<(), StoreError> {
@@ -448,35 +388,6 @@ impl Tx {
             let _ = self.store.0.settled.send(JobSettled(line.job_id()));
         }
         Ok(())
-    }
-}
-
-/// The file of a `sqlite:` url.
-fn sqlite_file(url: &str) -> Option<PathBuf> {
-    let rest = url.strip_prefix("sqlite:")?;
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let path = rest.split('?').next().unwrap_or(rest);
-    Some(PathBuf::from(path))
-}
-
-/// Takes the lock that makes this process the database's only server. It goes with the process.
-fn lock_beside(database: &Path) -> Result<File, StoreError> {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
-    let opened = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(source) => return Err(StoreError::LockFile { path, source }),
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),
-        Err(TryLockError::Error(source)) => Err(StoreError::LockFile { path, source }),
     }
 }
 

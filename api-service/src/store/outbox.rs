@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::backups::BackupRow;
-use super::row::{Columns, json_text, micros};
+use super::row::{Columns, json_text, micros, plain};
 use super::snapshots::SnapshotRow;
 use super::volumes::VolumeRow;
 use super::{Store, StoreError, Tx, failed};
@@ -118,7 +118,7 @@ impl Tx {
         )
         .bind(message.id.to_string())
         .bind(micros(until))
-        .bind(why.to_owned())
+        .bind(plain(why))
         .execute(self.conn())
         .await
         .map_err(failed("keep a message for later"))?;
@@ -282,10 +282,10 @@ impl Tx {
         )
         .bind(row.id.to_string())
         .bind(row.exchange.clone())
-        .bind(row.routing_key.clone())
+        .bind(plain(&row.routing_key))
         .bind(row.message_type.clone())
         .bind(row.content_type.clone())
-        .bind(row.correlation_id.clone())
+        .bind(row.correlation_id.as_deref().map(plain))
         .bind(row.body.clone())
         .bind(row.job_id.map(|id| id.to_string()))
         .bind(now)

@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::outbox::OutboxRow;
-use super::row::{Columns, json_text, micros};
+use super::row::{Columns, json_text, micros, plain};
 use super::{Store, StoreError, Tx, failed};
 
 /// A message that was put aside.
@@ -192,16 +192,16 @@ impl Tx {
         )
         .bind(message.id.to_string())
         .bind(message_id)
-        .bind(message.exchange.clone())
-        .bind(message.routing_key.clone())
-        .bind(message.message_type.clone())
-        .bind(message.content_type.clone())
-        .bind(message.correlation_id.clone())
+        .bind(plain(&message.exchange))
+        .bind(plain(&message.routing_key))
+        .bind(plain(&message.message_type))
+        .bind(plain(&message.content_type))
+        .bind(message.correlation_id.as_deref().map(plain))
         .bind(json_text(&message.headers))
         .bind(body)
-        .bind(message.code.clone())
-        .bind(message.reason.clone())
-        .bind(message.published_by.clone())
+        .bind(plain(&message.code))
+        .bind(plain(&message.reason))
+        .bind(message.published_by.as_deref().map(plain))
         .bind(micros(message.parked_at))
         .execute(self.conn())
         .await
@@ -220,8 +220,8 @@ impl Tx {
                 .map(|id| id.to_string())
                 .unwrap_or_default(),
         )
-        .bind(message.routing_key.clone())
-        .bind(message.code.clone())
+        .bind(plain(&message.routing_key))
+        .bind(plain(&message.code))
         .bind(body.to_owned())
         .fetch_one(self.conn())
         .await

@@ -124,6 +124,12 @@ pub(super) fn stored(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// How a text is stored that no parser of ours has looked at: a worker's, a publisher's. PostgreSQL has no NUL in a
+/// text, and a change must not fail for one.
+pub(super) fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// How a structure is stored.
 pub(super) fn json_text<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("rows hold maps with text keys, which JSON can write")

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::attempts::AttemptState;
 use super::claims::GenerationEnd;
 use super::jobs::{Details, JobRow};
-use super::row::{micros, stored};
+use super::row::{micros, plain, stored};
 use super::{StoreError, Tx, failed, sheets};
 
 /// What a cancelled creation says to its owner.
@@ -90,7 +90,7 @@ impl Tx {
         )
         .bind(job.id.to_string())
         .bind(word)
-        .bind(reason.map(ToOwned::to_owned))
+        .bind(reason.map(plain))
         .bind(now)
         .bind(stored(job.generation))
         .execute(self.conn())

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::attempts::AttemptState;
 use super::backups::{BackupRow, stored_backup};
 use super::jobs::{Details, JobRow};
+use super::row::plain;
 use super::snapshots::SnapshotRow;
 use super::volumes::VolumeRow;
 use super::{StoreError, Tx};
@@ -249,7 +250,7 @@ pub(super) struct SourceVolume {
 pub(super) fn read_volume_meta(text: &str) -> Option<SourceVolume> {
     let meta: Value = serde_json::from_str(text).ok()?;
     let base = meta.get("volume-base-metadata");
-    let base_text = |key: &str| Some(base?.get(key)?.as_str()?.to_owned());
+    let base_text = |key: &str| Some(plain(base?.get(key)?.as_str()?));
     let metadata = meta
         .get("volume-metadata")
         .and_then(Value::as_object)

@@ -62,7 +62,8 @@ impl Store {
 }
 
 impl Tx {
-    /// Notes a worker that appeared, changed or stopped.
+    /// Notes a worker that appeared, changed or stopped. Another api-service may have noted a later run of it, or that
+    /// this one stopped: that stays.
     pub(crate) async fn saw_worker(
         &mut self,
         worker: &WorkerData,
@@ -75,7 +76,9 @@ impl Tx {
              ON CONFLICT (name, zone) DO UPDATE SET incarnation = excluded.incarnation, \
              volume_backends = excluded.volume_backends, targets = excluded.targets, \
              version = excluded.version, last_seen = excluded.last_seen, \
-             stopped_at = excluded.stopped_at",
+             stopped_at = CASE WHEN excluded.incarnation = workers.incarnation \
+             THEN COALESCE(excluded.stopped_at, workers.stopped_at) ELSE excluded.stopped_at END \
+             WHERE excluded.incarnation >= workers.incarnation",
         )
         .bind(worker.worker.to_string())
         .bind(worker.zone.to_string())

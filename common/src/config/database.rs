@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, amqp::without_password, secret_from_file};
 
-/// Which database. SQLite serves exactly one api-service.
+/// Which database. SQLite serves exactly one api-service, PostgreSQL any number.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
-    /// `sqlite:///absolute/path.db` or `sqlite://relative.db`.
+    /// `sqlite:///absolute/path.db`, `sqlite://relative.db`, or
+    /// `postgres://user:password@host:port/database?sslmode=…`.
     pub url: String,
     /// A file that holds the url, in place of `url`.
     pub url_file: Option<PathBuf>,

@@ -19,9 +19,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let path: Result<Path<String>, PathRejection> =
             Path::from_request_parts(parts, state).await;
-        // Only bytes that are no text fail here; nothing is called that.
-        path.map(|Path(key)| Self(key))
-            .map_err(|_| ApiError::NoRoute)
+        // Only bytes that are no text fail here, and NUL; nothing is called that.
+        let path = path.ok().filter(|Path(key)| !key.contains('\0'));
+        path.map(|Path(key)| Self(key)).ok_or(ApiError::NoRoute)
     }
 }
 

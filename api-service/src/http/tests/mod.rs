@@ -41,6 +41,7 @@ use tower::ServiceExt;
 use crate::http::router;
 use crate::jobs::{LiveWorkers, ProgressBoard};
 use crate::state::AppState;
+use crate::store::tests::databases::fresh_database;
 use crate::store::{AttemptState, Store};
 
 /// A project as Keystone would write it.
@@ -98,8 +99,7 @@ impl Api {
     async fn without_workers(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
-        let file = directory.path().join("state.db");
-        settings.database.url = format!("sqlite://{}", file.display());
+        settings.database.url = fresh_database(directory.path()).await;
         let backend = VolumeBackend {
             driver: VolumeBackendDriver::File,
             path: directory.path().join("volumes"),
@@ -118,6 +118,7 @@ impl Api {
             progress: ProgressBoard::default(),
             broker: link.clone(),
             publishing: link,
+            leading: watch::channel(true).1,
         };
         Self {
             router: router(state.clone()),

@@ -143,7 +143,7 @@ async fn probes_say_what_is_up() {
     assert_eq!(
         ready,
         json!({"ready": true, "degraded": [], "broker": "up", "database": "up", "outbox": 0,
-            "workers": ["worker-1"]})
+            "leads": true, "workers": ["worker-1"]})
     );
     api.broker.send_replace(LinkState::Down {
         why: "connection refused".to_owned(),

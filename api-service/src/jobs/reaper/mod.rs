@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::ProgressBoard;
+use super::leader::Leading;
 use super::lease_end::lease_is_over;
 use crate::store::{GenerationEnd, JobRow, Store, StoreError};
 
@@ -107,11 +107,11 @@ struct Moment {
     wall: Timestamp,
 }
 
-/// Watches leases until `stop`.
+/// Watches leases until `stop`, while this process has the lead. Whoever takes it over has seen nothing yet.
 pub(crate) async fn run(
     store: Store,
-    board: ProgressBoard,
     hearing: watch::Receiver<Hearing>,
+    leading: Leading,
     stop: CancellationToken,
 ) {
     let jobs = store.settings().jobs.clone();
@@ -119,7 +119,11 @@ pub(crate) async fn run(
     let mut ticks = tokio::time::interval(jobs.sweep.min(jobs.lease / 4));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = sweep(&store, &board, &mut watch, &hearing).await {
+        if !*leading.borrow() {
+            watch = Watch::default();
+            continue;
+        }
+        if let Err(error) = sweep(&store, &mut watch, &hearing).await {
             tracing::warn!(error = error_chain(&error), "leases could not be looked at");
         }
     }
@@ -127,7 +131,6 @@ pub(crate) async fn run(
 
 async fn sweep(
     store: &Store,
-    board: &ProgressBoard,
     watch: &mut Watch,
     hearing: &watch::Receiver<Hearing>,
 ) -> Result<(), StoreError> {
@@ -155,13 +158,6 @@ async fn sweep(
     for job in leased.iter().filter(|job| watch.hangs(job, at, age_max)) {
         tracing::warn!(job.id = %job.id, generation = job.generation, "a lease is over: the job hangs");
         end_lease(store, job).await?;
-    }
-    for id in board.remembered() {
-        if !leased.iter().any(|job| job.id == id)
-            && store.job(id).await?.is_none_or(|job| job.outcome.is_some())
-        {
-            board.settled(id);
-        }
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::LiveWorkers;
+use super::leader::Leading;
 use crate::store::{JobRow, Store, StoreError};
 
 /// How often it is looked for what is over.
@@ -31,8 +32,14 @@ enum Trouble {
     Broker(#[from] BrokerError),
 }
 
-/// Looks every `jobs.sweep` until `stop`.
-pub(crate) async fn run(store: Store, workers: LiveWorkers, link: Link, stop: CancellationToken) {
+/// Looks every `jobs.sweep` until `stop`, while this process has the lead.
+pub(crate) async fn run(
+    store: Store,
+    workers: LiveWorkers,
+    link: Link,
+    leading: Leading,
+    stop: CancellationToken,
+) {
     let mut reconciler = Reconciler {
         store,
         workers,
@@ -44,6 +51,12 @@ pub(crate) async fn run(store: Store, workers: LiveWorkers, link: Link, stop: Ca
     let mut ticks = tokio::time::interval(reconciler.store.settings().jobs.sweep);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if !*leading.borrow() {
+            // Whoever takes the lead over counts from the beginning.
+            reconciler.unserved.clear();
+            reconciler.looked_at = Instant::now();
+            continue;
+        }
         match stop.run_until_cancelled(reconciler.look()).await {
             None => return,
             Some(Ok(())) => {}

@@ -28,7 +28,18 @@ impl Tx {
     /// Writes a row: texts, whole numbers and nulls by their columns.
     pub(crate) async fn arrange(&mut self, table: &str, row: &Map<String, Value>) {
         let columns: Vec<&str> = row.keys().map(String::as_str).collect();
-        let places: Vec<String> = (1..=row.len()).map(|n| format!("${n}")).collect();
+        // A null has no type to be bound as.
+        let mut bound = 0;
+        let places: Vec<String> = row
+            .values()
+            .map(|value| {
+                if value.is_null() {
+                    return "NULL".to_owned();
+                }
+                bound += 1;
+                format!("${bound}")
+            })
+            .collect();
         let sql = format!(
             "INSERT INTO {table} ({}) VALUES ({})",
             columns.join(", "),
@@ -39,7 +50,7 @@ impl Tx {
             query = match value {
                 Value::String(text) => query.bind(text.clone()),
                 Value::Number(number) => query.bind(number.as_i64().expect("a whole number")),
-                Value::Null => query.bind(None::<String>),
+                Value::Null => query,
                 other => panic!("no column holds {other}"),
             };
         }

@@ -3,11 +3,13 @@
 mod arranged;
 mod cascades;
 mod create;
+pub(crate) mod databases;
 mod endings;
 mod figures;
 mod imports;
 mod over;
 mod races;
+mod replicas;
 mod restore;
 mod rows;
 mod snapshots;
@@ -24,7 +26,8 @@ use common::messages::sheet::Sheet;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::testing::{World, caller};
+use crate::testing::{World, caller, skip};
+use databases::postgres;
 
 fn refusal(error: RequestError) -> Refusal {
     match error {

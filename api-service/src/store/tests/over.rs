@@ -137,6 +137,10 @@ async fn data_whose_jobs_are_long_over_is_still_removed_by_a_worker() {
 
 #[tokio::test]
 async fn jobs_that_are_over_do_not_slow_those_down_that_are_not() {
+    if postgres().is_some() {
+        skip("PostgreSQL plans by how much there is");
+        return;
+    }
     let world = World::new().await;
     let mut tx = world.store.write().await.unwrap();
     for (wheres, index) in [

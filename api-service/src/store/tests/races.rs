@@ -9,7 +9,7 @@ use common::messages::rpc::{Finished, Outcome};
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
-use super::trouble::set;
+use super::trouble::hurry;
 use super::*;
 
 /// How often each race is run.
@@ -27,7 +27,7 @@ fn rounds() -> usize {
 async fn world(change: impl FnOnce(&mut Settings)) -> Arc<World> {
     let world = World::with(change).await;
     // The races are about order, not about what a power cut leaves.
-    set(&world.store, "PRAGMA synchronous = OFF").await;
+    hurry(&world.store).await;
     Arc::new(world)
 }
 

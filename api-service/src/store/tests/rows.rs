@@ -1,6 +1,9 @@
 //! What rows promise to each other, to their owners and to lists.
 
+use common::domain::Incarnation;
+
 use super::*;
+use crate::testing::worker;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_jobs_never_share_a_volume() {
@@ -207,11 +210,55 @@ async fn lists_page_through_everything_once_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_database_has_one_server_and_keeps_everything() {
+async fn a_file_has_one_server_and_a_database_server_any_number() {
     let world = World::new().await;
-    world.volume().await;
+    let volume = world.volume().await;
     let clock = Arc::new(common::domain::SystemClock);
-    let second = Store::open(Arc::clone(&world.settings), clock.clone()).await;
-    assert!(matches!(second, Err(StoreError::Locked { .. })));
+    let second = Store::open(Arc::clone(&world.settings), clock).await;
+    if postgres().is_some() {
+        let seen = second.unwrap().volume(&Scope::All, volume.id).await;
+        assert_eq!(seen.unwrap(), volume);
+    } else {
+        assert!(matches!(second, Err(StoreError::Locked { .. })));
+    }
     world.store.close().await;
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_later_run_of_a_worker_is_not_replaced_by_an_earlier() {
+    let world = World::new().await;
+    let (old, new) = (Incarnation::new(), Incarnation::new());
+    let saw = async |incarnation, stopped| {
+        let mut tx = world.store.write().await.unwrap();
+        let data = worker("late", incarnation);
+        tx.saw_worker(&data, stopped).await.unwrap();
+        tx.commit().await.unwrap();
+        let rows = world.store.workers().await.unwrap();
+        let row = rows.into_iter().find(|row| row.name.as_str() == "late");
+        let row = row.unwrap();
+        (row.incarnation, row.stopped_at.is_some())
+    };
+    assert_eq!(saw(old, false).await, (old, false));
+    assert_eq!(saw(new, false).await, (new, false));
+    assert_eq!(saw(old, true).await, (new, false));
+    assert_eq!(saw(new, true).await, (new, true));
+    assert_eq!(saw(new, false).await, (new, true));
+}
+
+#[tokio::test]
+async fn a_text_with_a_nul_is_kept_without_it() {
+    let world = World::new().await;
+    let volume = world.volume().await.id;
+    let (backup, job) = world.creating(volume).await;
+    let (fence, _) = world.grant(job.id).await;
+    let reason = "odd\0name".to_owned();
+    world.finish(fence, Outcome::Failed { reason }).await;
+    let row = world.reload(backup.id).await;
+    assert_eq!(row.fail_reason.as_deref(), Some("odd\u{fffd}name"));
+    let odd = Listing {
+        filters: vec![(Column::Name, "odd\0name".to_owned())],
+        ..Listing::default()
+    };
+    let found = world.store.backups(&Scope::All, &odd).await.unwrap();
+    assert!(found.rows.is_empty());
 }

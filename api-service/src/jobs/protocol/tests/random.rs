@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::model::{Answer, End, Model, Past};
 use super::*;
 use crate::store::RequestError;
-use crate::store::tests::trouble::set;
+use crate::store::tests::trouble::hurry;
 
 const HISTORIES: u64 = 30;
 const STEPS: usize = 60;
@@ -326,7 +326,7 @@ async fn whatever_workers_ask_in_whatever_order_answers_and_rows_are_the_models(
     for seed in (0..HISTORIES).map(|place| first.wrapping_add(place)) {
         let mut rng = StdRng::seed_from_u64(seed);
         let world = World::new().await;
-        set(&world.store, "PRAGMA synchronous = OFF").await;
+        hurry(&world.store).await;
         let volume = world.volume().await.id;
         let (backup, job) = world.creating(volume).await;
         let mut play = Play {
