@@ -14,6 +14,8 @@
 
 mod api;
 mod broker;
+mod builder;
+mod database;
 mod events;
 mod leftovers;
 mod logins;
@@ -28,12 +30,14 @@ mod wait;
 
 pub use api::{Answer, Api, NewBackup, Record};
 pub use broker::Broker;
+pub use builder::Builder;
+pub use database::on_postgres;
 pub use events::{Event, Listener};
 pub use logins::Permissions;
 pub use model::{Backup, Progress, Restored, Snapshot, Volume};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use repeater::Repeater;
-pub use stack::{Builder, TestStack};
+pub use stack::TestStack;
 pub use target::{Target, Tree};
 pub use wait::{PATIENCE, until, until_within};

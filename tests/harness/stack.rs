@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use crate::api::{Api, PROJECT};
 use crate::broker::Broker;
+use crate::builder::Builder;
+use crate::database::Database;
 use crate::events::Listener;
 use crate::logins::Permissions;
 use crate::process::{Process, override_variable};
@@ -21,90 +23,19 @@ use crate::wait::until;
 /// Lines of each log that a failing test shows.
 const SHOWN_LINES: usize = 120;
 
-/// An api-service, its workers, and all they need. Everything ends with it.
+/// An api-service or several, its workers, and all they need. Everything ends with it.
 #[derive(Debug)]
 pub struct TestStack {
-    api_service: Process,
+    api_services: Vec<Process>,
     workers: Vec<Process>,
-    api: Api,
+    apis: Vec<Api>,
     broker: Broker,
+    database: Database,
     volumes: PathBuf,
     managed: Mutex<BTreeSet<String>>,
     target: Target,
     proxies: Vec<Proxy>,
     directory: TempDir,
-}
-
-/// What a stack is to be like.
-#[derive(Debug)]
-#[must_use]
-pub struct Builder {
-    workers: usize,
-    spare_workers: usize,
-    private_broker: bool,
-    broker_settings: String,
-    proxied: bool,
-    own_logins: bool,
-    settings: Vec<(String, String)>,
-}
-
-impl Builder {
-    /// How many workers; one unless told.
-    pub fn workers(mut self, count: usize) -> Self {
-        self.workers = count;
-        self
-    }
-
-    /// One more worker, which is not started: the test does that.
-    pub fn spare_worker(mut self) -> Self {
-        self.spare_workers += 1;
-        self
-    }
-
-    /// Sets a configuration key, for example `backup.compression`, for every process.
-    pub fn set(mut self, key: &str, value: &str) -> Self {
-        self.settings.push((key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// A job takes seconds: there is time to strike in its middle.
-    pub fn slow(self) -> Self {
-        self.set("backup.compression", "bz2")
-    }
-
-    /// A broker of its own, which the test may stop.
-    pub fn private_broker(mut self) -> Self {
-        self.private_broker = true;
-        self
-    }
-
-    /// A broker of its own with more lines in its `rabbitmq.conf`.
-    pub fn private_broker_with(mut self, settings: &str) -> Self {
-        settings.clone_into(&mut self.broker_settings);
-        self.private_broker()
-    }
-
-    /// Each process reaches the broker over a proxy of its own: see [`TestStack::proxies`].
-    pub fn proxied(mut self) -> Self {
-        self.proxied = true;
-        self
-    }
-
-    /// The services log in as in a deployment: each as itself, with the rights of the deployed definitions.
-    pub fn own_logins(mut self) -> Self {
-        self.own_logins = true;
-        self
-    }
-
-    /// Starts it and waits until it is ready.
-    pub async fn start(self) -> TestStack {
-        let broker = if self.private_broker {
-            Broker::private(&self.broker_settings).await
-        } else {
-            Broker::shared().await
-        };
-        TestStack::start_on(broker, self).await
-    }
 }
 
 impl TestStack {
@@ -115,18 +46,10 @@ impl TestStack {
 
     /// A stack with wishes.
     pub fn build() -> Builder {
-        Builder {
-            workers: 1,
-            spare_workers: 0,
-            private_broker: false,
-            broker_settings: String::new(),
-            proxied: false,
-            own_logins: false,
-            settings: Vec::new(),
-        }
+        Builder::new()
     }
 
-    async fn start_on(broker: Broker, wishes: Builder) -> Self {
+    pub(crate) async fn start_on(broker: Broker, database: Database, wishes: Builder) -> Self {
         let directory = TempDir::with_prefix("emberkeep-test-").expect("a directory can be made");
         let root = directory.path();
         let within = |name: &str| {
@@ -137,7 +60,7 @@ impl TestStack {
         let (volumes, backups, logs) = (within("volumes"), within("backups"), within("logs"));
         let strikes = within("strikes");
         let config = root.join("emberkeep.toml");
-        let text = configuration(&broker, root, &volumes, &backups);
+        let text = configuration(&broker, &database.url_in(root), &volumes, &backups);
         std::fs::write(&config, text).expect("a file can be written");
 
         let environment: Vec<_> = wishes
@@ -155,13 +78,16 @@ impl TestStack {
             environment
         };
         let as_worker = logged_in("backup-worker").await;
-        let api_service = Process::new(
-            "api-service",
-            "api-service",
-            &config,
-            logged_in("api-service").await,
-            &logs,
-        );
+        let as_api_service = logged_in("api-service").await;
+        let api_services: Vec<_> = (1..=wishes.api_services)
+            .map(|number| {
+                let name = match number {
+                    1 => "api-service".to_owned(),
+                    _ => format!("api-service-{number}"),
+                };
+                Process::new(name, "api-service", &config, as_api_service.clone(), &logs)
+            })
+            .collect();
         let workers: Vec<_> = (1..=wishes.workers + wishes.spare_workers)
             .map(|number| {
                 let mut environment = as_worker.clone();
@@ -174,12 +100,12 @@ impl TestStack {
             })
             .collect();
 
-        for process in std::iter::once(&api_service).chain(&workers) {
+        for process in api_services.iter().chain(&workers) {
             process.strike_in(&strikes);
         }
         let mut proxies = Vec::new();
         if wishes.proxied {
-            for process in std::iter::once(&api_service).chain(&workers) {
+            for process in api_services.iter().chain(&workers) {
                 let proxy = Proxy::to(broker.address());
                 process.set("amqp.url", &broker.url_at(proxy.address()));
                 proxies.push(proxy);
@@ -190,18 +116,22 @@ impl TestStack {
         let target_id = preparer.run("init-target");
         assert!(!target_id.trim().is_empty(), "init-target prints the id");
 
-        api_service.start();
-        for worker in &workers[..wishes.workers] {
-            worker.start();
+        for process in api_services.iter().chain(&workers[..wishes.workers]) {
+            process.start();
         }
-        let address = listening_address(&api_service).await;
-        // A later start takes the same place, as a real one would.
-        api_service.set("api.listen", &address);
+        let mut apis = Vec::new();
+        for api_service in &api_services {
+            let address = listening_address(api_service).await;
+            // A later start takes the same place, as a real one would.
+            api_service.set("api.listen", &address);
+            apis.push(Api::new(format!("http://{address}")));
+        }
         let stack = Self {
-            api: Api::new(format!("http://{address}")),
-            api_service,
+            apis,
+            api_services,
             workers,
             broker,
+            database,
             volumes,
             managed: Mutex::default(),
             target: Target::new(backups),
@@ -212,11 +142,18 @@ impl TestStack {
         stack
     }
 
-    /// Waits until the api-service says that it is ready and knows every started worker.
+    /// Waits until every started api-service says that it is ready and knows every started worker.
     pub async fn until_ready(&self) {
+        for (api_service, api) in self.api_services.iter().zip(&self.apis) {
+            if api_service.is_started() {
+                self.until_knows_all(api).await;
+            }
+        }
+    }
+
+    async fn until_knows_all(&self, api: &Api) {
         until("the stack to be ready", async || {
-            let answer = self
-                .api
+            let answer = api
                 .try_send(reqwest::Method::GET, "/readyz", None)
                 .await
                 .ok()?;
@@ -234,10 +171,26 @@ impl TestStack {
         .await;
     }
 
-    /// The client.
+    /// The client of the first api-service.
     #[must_use]
     pub fn api(&self) -> &Api {
-        &self.api
+        &self.apis[0]
+    }
+
+    /// The client of api-service `number`, counted from 1.
+    #[must_use]
+    pub fn api_of(&self, number: usize) -> &Api {
+        &self.apis[number - 1]
+    }
+
+    /// Stops a private PostgreSQL in good order.
+    pub async fn stop_database(&mut self) {
+        self.database.stop().await;
+    }
+
+    /// Starts a stopped private PostgreSQL again.
+    pub async fn start_database(&mut self) {
+        self.database.start().await;
     }
 
     /// The broker.
@@ -316,10 +269,16 @@ impl TestStack {
         Ok(())
     }
 
-    /// The api-service's process.
+    /// The process of the first api-service.
     #[must_use]
     pub fn api_service(&self) -> &Process {
-        &self.api_service
+        &self.api_services[0]
+    }
+
+    /// The process of api-service `number`, counted from 1.
+    #[must_use]
+    pub fn api_service_of(&self, number: usize) -> &Process {
+        &self.api_services[number - 1]
     }
 
     /// The process of worker `number`, counted from 1.
@@ -367,7 +326,7 @@ impl TestStack {
 
     /// A new volume of one GiB that begins with these bytes.
     pub async fn volume_with(&self, bytes: &[u8]) -> VolumeId {
-        let id = self.api.create_volume(1).await;
+        let id = self.api().create_volume(1).await;
         volume::write_at(&self.file_of(id), 0, bytes);
         id
     }
@@ -376,13 +335,13 @@ impl TestStack {
     pub async fn managed_volume(&self, name: &str, bytes: &[u8]) -> VolumeId {
         let file = self.file_to_manage(name);
         std::fs::write(file, bytes).expect("a file can be written");
-        self.api.manage_volume(name).await
+        self.api().manage_volume(name).await
     }
 
     /// A volume whose backup takes seconds when the stack is slow: dense text of 48 MiB.
     pub async fn large_volume(&self, name: &str) -> VolumeId {
         volume::write_dense(&self.file_to_manage(name), 48 * volume::MIB, 7);
-        self.api.manage_volume(name).await
+        self.api().manage_volume(name).await
     }
 
     /// Path of a file that is to be taken over under this name.
@@ -403,7 +362,7 @@ impl TestStack {
 
     #[expect(clippy::print_stderr, reason = "a failing test shows the logs")]
     fn show_logs(&self) {
-        for process in std::iter::once(&self.api_service).chain(&self.workers) {
+        for process in self.api_services.iter().chain(&self.workers) {
             let log = process.log();
             let lines: Vec<_> = log.lines().collect();
             let from = lines.len().saturating_sub(SHOWN_LINES);
@@ -436,7 +395,7 @@ async fn listening_address(api_service: &Process) -> String {
 }
 
 /// One configuration for all processes: timers shrunk, batches small, no quotas.
-fn configuration(broker: &Broker, root: &Path, volumes: &Path, backups: &Path) -> String {
+fn configuration(broker: &Broker, database: &str, volumes: &Path, backups: &Path) -> String {
     format!(
         r#"
 [amqp]
@@ -444,7 +403,7 @@ url = "{amqp_url}"
 [amqp.publishers.{publisher}]
 projects = ["{PROJECT}"]
 [database]
-url = "sqlite://{root}/emberkeep.db"
+url = "{database}"
 [api]
 listen = "127.0.0.1:0"
 [quota]
@@ -479,7 +438,6 @@ filter = "info,api_service=debug,backup_worker=debug"
 "#,
         amqp_url = broker.amqp_url(),
         publisher = broker.publisher(),
-        root = root.display(),
         volumes = volumes.display(),
         backups = backups.display(),
     )

@@ -17,6 +17,7 @@ mod names;
 mod publisher_example;
 mod publishers;
 mod refusals;
+mod replicas;
 mod restores;
 mod slow_ones;
 mod snapshots;

@@ -8,13 +8,15 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 use tokio::process::Command;
 
-use crate::{files, rabbitmq, say};
+use crate::{files, postgres, rabbitmq, say};
 
 /// Something needed from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// RabbitMQ, for a private broker.
     RabbitMq,
+    /// PostgreSQL, for a private cluster.
+    PostgreSql,
     /// The tools of ext4, to make a volume with a file system and to check it.
     Ext4Tools,
     /// The tools of XFS, for volumes whose snapshot shares their blocks.
@@ -37,6 +39,9 @@ impl Need {
             Self::RabbitMq => {
                 rabbitmq::server_script().is_some() && files::find_program("epmd").is_some()
             }
+            Self::PostgreSql => ["initdb", "postgres", "pg_isready", "psql"]
+                .iter()
+                .all(|program| postgres::find(program).is_some()),
             Self::Ext4Tools => ["mke2fs", "debugfs", "e2fsck"]
                 .iter()
                 .all(|program| files::find_program(program).is_some()),
@@ -57,6 +62,7 @@ impl Need {
     fn package(self) -> &'static str {
         match self {
             Self::RabbitMq => "rabbitmq-server",
+            Self::PostgreSql => "postgresql",
             Self::Ext4Tools => "e2fsprogs",
             Self::XfsTools => "xfsprogs",
             Self::PythonVenv => "python3-venv",
@@ -70,6 +76,9 @@ impl Need {
     fn purpose(self) -> &'static str {
         match self {
             Self::RabbitMq => "RabbitMQ, of which a private node will be started on loopback",
+            Self::PostgreSql => {
+                "PostgreSQL, of which a private cluster will be started on loopback"
+            }
             Self::Ext4Tools => {
                 "mke2fs, debugfs and e2fsck, to make and check a file system in a file"
             }
@@ -96,7 +105,7 @@ fi
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 for package in "$@"; do
-    case $package in rabbitmq-server | prometheus)
+    case $package in rabbitmq-server | postgresql | prometheus)
         if command -v systemctl > /dev/null; then systemctl disable "$package.service" || true; fi ;;
     esac
 done
@@ -137,7 +146,7 @@ pub async fn ensure(needs: &[Need], allowed: bool) -> Result<()> {
         (false, None) => anyhow::bail!("you are not root, and there is no sudo. {by_hand}"),
     };
     say::line(format_args!(
-        "Installing now, with apt-get{}: {}. The packaged broker is not started.",
+        "Installing now, with apt-get{}: {}. No service of them is started.",
         if is_root { "" } else { " through sudo" },
         packages.join(" ")
     ));

@@ -77,11 +77,14 @@ enum Command {
         /// Only the clients that people have and the real Cinder, against running stacks
         #[arg(long, conflicts_with = "quick")]
         clients: bool,
-        /// Only the fault suite: processes killed, stopped and cut off in every way they should survive
+        /// Only what is run on PostgreSQL: the api-service's own tests and a part of the system's
         #[arg(long, conflicts_with_all = ["quick", "clients"])]
+        postgres: bool,
+        /// Only the fault suite: processes killed, stopped and cut off in every way they should survive
+        #[arg(long, conflicts_with_all = ["quick", "clients", "postgres"])]
         faults: bool,
         /// Only the planted bugs: each must be found by the case that is named for it
-        #[arg(long, conflicts_with_all = ["quick", "clients", "faults"])]
+        #[arg(long, conflicts_with_all = ["quick", "clients", "postgres", "faults"])]
         planted: bool,
         /// With `--faults`: `--full`, `--part K/N`, `--seed S`, `--row NAME`, `--case N`, `--lanes N`
         #[command(flatten)]
@@ -190,6 +193,14 @@ async fn run(command: Command) -> Result<()> {
             test::run_clients(machine.broker(), !machine.no_install).await
         }
         Command::Test {
+            postgres: true,
+            machine,
+            ..
+        } => {
+            machine.ensure(vec![Need::PostgreSql]).await?;
+            test::run_postgres(machine.broker()).await
+        }
+        Command::Test {
             faults: true,
             wishes,
             machine,
@@ -209,7 +220,7 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Test { quick, machine, .. } => {
             test::introduce(&machine.broker(), quick);
-            let mut needs = vec![Need::Ext4Tools, Need::Promtool];
+            let mut needs = vec![Need::Ext4Tools, Need::Promtool, Need::PostgreSql];
             if !quick {
                 needs.push(Need::PythonVenv);
             }

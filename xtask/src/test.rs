@@ -1,7 +1,8 @@
 //! `test`: all that CI runs, from a fresh clone to one line of numbers.
 //!
 //! One private broker serves every test that needs one; the tests find it by
-//! `EMBERKEEP_TEST_AMQP_URL` and `EMBERKEEP_TEST_MANAGEMENT_URL`. A test that cannot run on this machine prints
+//! `EMBERKEEP_TEST_AMQP_URL` and `EMBERKEEP_TEST_MANAGEMENT_URL`. All that depends on the database is run once more on
+//! PostgreSQL, on a private cluster at `EMBERKEEP_TEST_POSTGRES_URL`. A test that cannot run on this machine prints
 //! `SKIPPED: why` and is counted as skipped, not as passed.
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use tokio::process::Command;
 
 use crate::build::{cargo, target_dir};
 use crate::files::ScratchDir;
+use crate::postgres::Cluster;
 use crate::rabbitmq::Node;
 use crate::stack::Broker;
 use crate::stage::{Stages, shown, succeed};
@@ -24,6 +26,19 @@ const SKIPPED: &str = "SKIPPED: ";
 /// What `--quick` leaves out: the module of `tests/system` whose tests wait for leases to end, processes to drain or
 /// brokers to come back, and long histories. The clients and the demo are left out too.
 const SLOW: &str = "slow_ones::";
+
+/// The module of `tests/system` that only PostgreSQL can run.
+const REPLICAS: &str = "replicas::";
+
+/// What runs on PostgreSQL: all tests of the api-service, and of the system those that go through most statements.
+const ON_POSTGRES: &str = "package(api-service) | (binary_id(tests::system) & \
+    test(/^(backups|restores|deletes|snapshots|replicas)::/))";
+
+/// The stage of those.
+const POSTGRES_TESTS: &str = "tests on PostgreSQL";
+
+/// Tells tests where PostgreSQL is.
+const POSTGRES: &str = "EMBERKEEP_TEST_POSTGRES_URL";
 
 /// The stages of the clients: they are installed, then driven.
 const CLIENTS: &str = "clients";
@@ -60,6 +75,7 @@ pub fn introduce(broker: &Broker, quick: bool) {
 pub async fn run(broker: Broker, quick: bool, may_install: bool) -> Result<()> {
     let mut plan = vec!["build", "format", "lints", "documentation"];
     plan.extend(["dependencies", "broker", "tests", "doc tests"]);
+    plan.push(POSTGRES_TESTS);
     if !quick {
         plan.extend([CLIENTS, CLIENT_TESTS, FAULTS, "demo"]);
     }
@@ -76,10 +92,10 @@ pub async fn run(broker: Broker, quick: bool, may_install: bool) -> Result<()> {
     let scratch = ScratchDir::new(&target_dir().await?, "test")?;
     let (node, mut environment) = stages.run(start_broker(&broker, &scratch)).await?;
     let tests = async {
-        let mut arguments = vec!["--workspace", "--all-targets"];
+        // After `--`, nextest understands the options of a test binary too.
+        let mut arguments = vec!["--workspace", "--all-targets", "--", "--skip", REPLICAS];
         if quick {
-            // After `--`, nextest understands the options of a test binary too.
-            arguments.extend(["--", "--skip", SLOW]);
+            arguments.extend(["--skip", SLOW]);
         }
         runner.run(&arguments, &environment, &mut counts).await
     };
@@ -91,6 +107,8 @@ pub async fn run(broker: Broker, quick: bool, may_install: bool) -> Result<()> {
             .await
     };
     stages.run(doc_tests).await?;
+    let on_postgres = run_on_postgres(runner, &environment, &mut counts);
+    stages.run(on_postgres).await?;
     if !quick {
         let programs = stages.run(clients::ensure(may_install)).await?;
         environment.push((CLIENT_PROGRAMS, programs));
@@ -159,6 +177,26 @@ pub async fn run_clients(broker: Broker, may_install: bool) -> Result<()> {
     Ok(())
 }
 
+/// Runs what depends on the database on PostgreSQL.
+///
+/// # Errors
+/// When a stage fails; the rest is not run.
+pub async fn run_postgres(broker: Broker) -> Result<()> {
+    let mut stages = Stages::new(vec!["build", "broker", POSTGRES_TESTS]);
+    let mut counts = Counts::default();
+    let runner = Runner::find().await;
+    stages.run(builds()).await?;
+    let scratch = ScratchDir::new(&target_dir().await?, "test")?;
+    let (node, environment) = stages.run(start_broker(&broker, &scratch)).await?;
+    let tests = run_on_postgres(runner, &environment, &mut counts);
+    stages.run(tests).await?;
+    if let Some(mut node) = node {
+        node.stop().await?;
+    }
+    counts.report();
+    Ok(())
+}
+
 /// The broker of the tests, and the environment in which they find it.
 pub(crate) async fn start_broker(
     broker: &Broker,
@@ -177,6 +215,43 @@ pub(crate) async fn start_broker(
             Ok((None, vec![("EMBERKEEP_TEST_AMQP_URL", amqp_url.clone())]))
         }
     }
+}
+
+/// Runs on PostgreSQL what depends on the database, on a private cluster that ends with the stage.
+async fn run_on_postgres(
+    runner: Runner,
+    environment: &[(&'static str, String)],
+    counts: &mut Counts,
+) -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let mut environment = environment.to_vec();
+    environment.push((POSTGRES, cluster.url()));
+    let runs: &[&[&str]] = match runner {
+        Runner::Nextest => &[&[
+            "--workspace",
+            "--lib",
+            "--test",
+            "system",
+            "-E",
+            ON_POSTGRES,
+        ]],
+        Runner::Cargo => &[
+            &["--package", "api-service", "--lib"],
+            &[
+                "--package",
+                "tests",
+                "--test",
+                "system",
+                "--",
+                "--skip",
+                SLOW,
+            ],
+        ],
+    };
+    for arguments in runs {
+        runner.run(arguments, &environment, counts).await?;
+    }
+    cluster.stop().await
 }
 
 /// The services' programs, which the system tests start.
