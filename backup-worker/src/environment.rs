@@ -13,6 +13,7 @@ use crate::engine::EngineLimits;
 use crate::lease::BootClock;
 use crate::running::Running;
 use crate::store::BackupStore;
+use crate::target::TargetState;
 use crate::volume::VolumeDriver;
 
 /// The worker, as its parts see it.
@@ -27,6 +28,8 @@ pub(crate) struct Environment {
     /// Name of the backup target in queue keys.
     pub(crate) target: Token,
     pub(crate) store: Arc<dyn BackupStore>,
+    /// What the last look at it saw.
+    pub(crate) target_state: TargetState,
     pub(crate) limits: EngineLimits,
     /// How long before the end of its lease a restore stops writing.
     pub(crate) stop_margin: Duration,

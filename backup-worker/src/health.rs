@@ -6,24 +6,32 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use common::broker::{Link, LinkState};
-use common::metrics::{BROKER_UP, SLOTS, SLOTS_BUSY, rendered};
+use common::metrics::{BROKER_UP, SLOTS, SLOTS_BUSY, TARGET_UP, rendered};
 use metrics::gauge;
 use serde_json::{Value, json};
 
 use crate::running::Running;
+use crate::target::TargetState;
 
 /// What the answers are about.
 #[derive(Debug, Clone)]
 struct Seen {
     links: [Link; 2],
+    target: TargetState,
     running: Running,
     slots: u32,
 }
 
-/// The probes and the metrics; ready means that both links to the broker are up.
-pub(crate) fn router(links: [Link; 2], running: Running, slots: u32) -> Router {
+/// The probes and the metrics; ready means that both links to the broker are up, and that the target can be used.
+pub(crate) fn router(
+    links: [Link; 2],
+    target: TargetState,
+    running: Running,
+    slots: u32,
+) -> Router {
     let seen = Seen {
         links,
+        target,
         running,
         slots,
     };
@@ -52,6 +60,7 @@ fn trouble(links: &[Link; 2]) -> Option<String> {
 async fn metrics(State(seen): State<Seen>) -> impl IntoResponse {
     let is_up = trouble(&seen.links).is_none();
     gauge!(BROKER_UP).set(f64::from(u8::from(is_up)));
+    gauge!(TARGET_UP).set(f64::from(u8::from(seen.target.trouble().is_none())));
     gauge!(SLOTS).set(f64::from(seen.slots));
     gauge!(SLOTS_BUSY).set(seen.running.jobs().len() as f64);
     let text = "text/plain; version=0.0.4; charset=utf-8";
@@ -59,12 +68,14 @@ async fn metrics(State(seen): State<Seen>) -> impl IntoResponse {
 }
 
 async fn ready(State(seen): State<Seen>) -> (StatusCode, Json<Value>) {
-    let trouble = trouble(&seen.links);
-    let status = match trouble {
-        None => StatusCode::OK,
-        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    let (broker, target) = (trouble(&seen.links), seen.target.trouble());
+    let ready = broker.is_none() && target.is_none();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     };
-    let ready = trouble.is_none();
-    let broker = trouble.unwrap_or_else(|| "up".to_owned());
-    (status, Json(json!({"ready": ready, "broker": broker})))
+    let told = |trouble: Option<String>| trouble.unwrap_or_else(|| "up".to_owned());
+    let body = json!({"ready": ready, "broker": told(broker), "target": told(target)});
+    (status, Json(body))
 }

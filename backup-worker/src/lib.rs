@@ -25,11 +25,13 @@ mod health;
 mod jobs;
 pub mod lanes;
 mod lease;
+mod patience;
 mod presence;
 mod progress;
 mod running;
 pub mod standalone;
 pub mod store;
+mod target;
 pub mod volume;
 
 use std::collections::BTreeMap;
@@ -118,6 +120,7 @@ pub async fn run(
         "the worker starts"
     );
     tracker.spawn(presence::show(Arc::clone(&env)));
+    tracker.spawn(target::watch(Arc::clone(&env)));
     tracker.spawn(common::metrics::upkeep(stopping.end.clone()));
     let consumer = tracker.spawn(consumer::consume_jobs(Arc::clone(&env), consuming.clone()));
 
@@ -138,6 +141,7 @@ pub async fn run(
         drain(&env, timeout, signals.next()).await;
         let _ = tokio::time::timeout(END_GRACE, presence::say_goodbye(&env)).await;
     }
+    target::leave(&env).await;
     stopping.halt.cancel();
     stopping.abandon.cancel();
     stopping.end.cancel();
@@ -171,6 +175,14 @@ async fn drain(
     }
     env.stopping.halt.cancel();
     if tokio::time::timeout(RELEASE_GRACE, env.running.all_ended())
+        .await
+        .is_ok()
+    {
+        return;
+    }
+    // Those that wait for a share whose server is away are told so now, and can still give their leases back.
+    target::leave(env).await;
+    if tokio::time::timeout(END_GRACE, env.running.all_ended())
         .await
         .is_ok()
     {
@@ -210,6 +222,7 @@ fn environment(
         volumes,
         target: settings.backup.target.clone(),
         store: Arc::new(Measured(store_of(settings))),
+        target_state: target::TargetState::default(),
         limits: EngineLimits {
             threads,
             seal_size_bytes: settings.worker.seal_size.as_u64(),
@@ -235,6 +248,18 @@ pub(crate) fn store_of(settings: &Settings) -> Arc<dyn BackupStore> {
             &settings.backup.path,
             settings.backup.target_id,
         )),
+        BackupDriver::Nfs => {
+            let nfs = &settings.backup.nfs;
+            Arc::new(store::nfs::store(nfs, settings.backup.target_id))
+        }
+    }
+}
+
+/// The directory of the configured target.
+pub(crate) fn root_of(settings: &Settings) -> PathBuf {
+    match settings.backup.driver {
+        BackupDriver::Posix => settings.backup.path.clone(),
+        BackupDriver::Nfs => store::nfs::mount_point(&settings.backup.nfs),
     }
 }
 
@@ -252,7 +277,12 @@ async fn serve_probes(
     let end = env.stopping.end.clone();
     let serve = axum::serve(
         listener,
-        health::router(links, env.running.clone(), env.slots),
+        health::router(
+            links,
+            env.target_state.clone(),
+            env.running.clone(),
+            env.slots,
+        ),
     )
     .with_graceful_shutdown(async move { end.cancelled().await });
     env.tracker.spawn(async move {
@@ -278,6 +308,11 @@ pub struct InitError {
 pub fn init_target(settings: &Settings) -> Result<uuid::Uuid, InitError> {
     match settings.backup.driver {
         BackupDriver::Posix => init_target_at(&settings.backup.path),
+        BackupDriver::Nfs => {
+            let path = PathBuf::from(&settings.backup.nfs.share);
+            store::nfs::init_target(&settings.backup.nfs)
+                .map_err(|source| InitError { path, source })
+        }
     }
 }
 

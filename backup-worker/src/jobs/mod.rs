@@ -111,6 +111,14 @@ fn run(job: &Job, sheet: Sheet) -> Ending {
 
 /// Follows the sheet to the end of the job, or to where it has to be left for a later execution.
 fn follow(job: &Job, sheet: Sheet) -> Result<Done, Suspended> {
+    if !matches!(sheet, Sheet::Volume(_))
+        && let Some(why) = job.env.target_state.hangs()
+    {
+        // Nobody could stop it once it waits in the kernel; and another worker's target may answer.
+        let sentence = "The backup target does not answer.";
+        let detail = format!("the backup target: {why}");
+        return Err(Suspended::Passing(Trouble::new(sentence, detail)));
+    }
     if let Sheet::Backup(sheet) = sheet {
         // A backup has things to remove before it may end.
         return create_backup::run(job, *sheet);

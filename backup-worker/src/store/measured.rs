@@ -37,6 +37,10 @@ impl BackupStore for Measured {
         measured("check_marker", || self.0.check_marker())
     }
 
+    fn leave(&self) {
+        self.0.leave();
+    }
+
     fn prepare(&self, container: &ContainerName, scratch: &str) -> Result<(), StoreError> {
         measured("prepare", || self.0.prepare(container, scratch))
     }

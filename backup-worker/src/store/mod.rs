@@ -10,6 +10,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub(crate) mod measured;
+pub(crate) mod nfs;
 pub mod posix;
 
 use std::fmt::Debug;
@@ -116,6 +117,10 @@ pub trait BackupStore: Debug + Send + Sync {
     /// # Errors
     /// [`StoreError::WrongTarget`].
     fn check_marker(&self) -> Result<(), StoreError>;
+
+    /// Takes down what the driver set up on this machine to reach the target, such as a mount: the worker ends. Calls that
+    /// come later, or wait for the target, may fail. Does not wait for the target. Most drivers set nothing up.
+    fn leave(&self) {}
 
     /// Makes the container if it is not there, and the scratch place in it. What is in the scratch place is
     /// durable then, also what a crashed execution named and did not come to make durable.

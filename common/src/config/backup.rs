@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, Nfs};
 use crate::domain::{Compression, Token};
 use crate::messages::sheet::StoreOptions;
 
@@ -19,9 +19,11 @@ pub struct Backup {
     pub driver: BackupDriver,
     /// Root directory, for `posix`.
     pub path: PathBuf,
+    /// The share, for `nfs`.
+    pub nfs: Nfs,
     /// Its name in queue keys.
     pub target: Token,
-    /// The target that must be found at `path` before anything is written: the `target_id` in its
+    /// The target that must be found there before anything is written: the `target_id` in its
     /// `.emberkeep-target` file. Without it any marked target will do.
     pub target_id: Option<uuid::Uuid>,
     /// Algorithm for data objects.
@@ -38,6 +40,8 @@ pub struct Backup {
 pub enum BackupDriver {
     /// A directory of a mounted file system.
     Posix,
+    /// A share that the worker mounts itself.
+    Nfs,
 }
 
 /// Largest object: what Swift, S3 and GCS drivers of Cinder use by default.
@@ -48,6 +52,7 @@ impl Default for Backup {
         Self {
             driver: BackupDriver::Posix,
             path: PathBuf::from("/var/lib/emberkeep/backups"),
+            nfs: Nfs::default(),
             target: Token::new("default").expect("`default` is a token"),
             target_id: None,
             compression: Compression::Lz4,
@@ -58,11 +63,14 @@ impl Default for Backup {
 }
 
 impl Backup {
-    /// Checks what the form of objects must keep to.
+    /// Checks what the form of objects must keep to, and that the place can be one.
     ///
     /// # Errors
     /// The first rule that is broken, with its key.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if self.driver == BackupDriver::Nfs {
+            self.nfs.check()?;
+        }
         let (object, block) = (self.object_size.as_u64(), self.block_size.as_u64());
         if block == 0 || !block.is_multiple_of(512) {
             return Err(ConfigError::invalid(

@@ -8,6 +8,7 @@ mod api;
 mod backup;
 mod database;
 mod jobs;
+mod nfs;
 mod telemetry;
 mod volume_backends;
 mod worker;
@@ -22,6 +23,7 @@ pub use api::{Api, Auth, AuthMode, Quota};
 pub use backup::{Backup, BackupDriver};
 pub use database::Database;
 pub use jobs::Jobs;
+pub use nfs::{Nfs, NfsVersion};
 pub use telemetry::{LogFormat, Telemetry};
 pub use volume_backends::{VolumeBackend, VolumeBackendDriver};
 pub use worker::Worker;
@@ -182,6 +184,7 @@ mod tests {
             ("[worker]\nslotz = 3", "slotz"),
             ("[backup]\nobject_size = 1000", "backup.object_size"),
             ("[jobs]\nrenew = \"90s\"", "jobs.renew"),
+            ("[backup]\ndriver = \"nfs\"", "backup.nfs.share"),
         ] {
             let error = load(toml, &[]).unwrap_err();
             assert!(
@@ -226,9 +229,11 @@ mod tests {
             path: PathBuf::new(),
         });
         let publisher = serde_json::to_value(AllowedPublisher::default());
+        let nfs = serde_json::to_value(Nfs::default());
         let sections = all.as_object().unwrap().values();
         let sections = sections.chain(backend.as_mut().ok().map(|value| &*value));
         let sections = sections.chain(publisher.as_ref().ok());
+        let sections = sections.chain(nfs.as_ref().ok());
         let mut count = 0;
         for key in sections.filter_map(|section| section.as_object()) {
             for key in key.keys() {

@@ -20,6 +20,7 @@ use crate::environment::{Environment, Stopping};
 use crate::lease::BootClock;
 use crate::running::Running;
 use crate::store::BackupStore;
+use crate::target::TargetState;
 use crate::volume::VolumeDriver;
 
 /// A worker whose broker is not there, and which does not wait for it.
@@ -43,6 +44,7 @@ pub(super) fn environment(
         volumes: BTreeMap::from([(backend(), driver)]),
         target: backend(),
         store,
+        target_state: TargetState::default(),
         limits: EngineLimits {
             threads: 1,
             seal_size_bytes,

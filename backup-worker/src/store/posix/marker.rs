@@ -42,11 +42,24 @@ pub fn init_target(path: &Path) -> Result<Uuid, StoreError> {
         .create(path)
         .map_err(|source| failed("make", source))?;
     let root = Root::open(path, false).map_err(|source| failed("open", source.into()))?;
-    if let Some(found) = read(&root, path)? {
+    mark(&root, path)
+}
+
+/// The same for a directory that is there.
+///
+/// # Errors
+/// When it cannot be written.
+pub(in crate::store) fn mark(root: &Root, path: &Path) -> Result<Uuid, StoreError> {
+    if let Some(found) = read(root, path)? {
         return Ok(found);
     }
-    publish(root.fd(), Uuid::new_v4()).map_err(|source| failed("mark", source))?;
-    read(&root, path)?.ok_or_else(|| failed("mark", Errno::NOENT.into()))
+    let failed = |source| StoreError::Io {
+        verb: "mark",
+        path: path.display().to_string(),
+        source,
+    };
+    publish(root.fd(), Uuid::new_v4()).map_err(failed)?;
+    read(root, path)?.ok_or_else(|| failed(Errno::NOENT.into()))
 }
 
 /// Writes the marker under a name of its own, and gives it its final name unless another has it.

@@ -30,10 +30,12 @@ use self::container::{
     CONTAINER_MODE, Container, PARENT_MODE, check_name, check_scratch, create, failed, io_failed,
     make_directory, unlink,
 };
-use self::root::Root;
+use super::nfs::Share;
 use super::{BackupStore, Part, StoreError};
 
 pub use marker::init_target;
+pub(super) use marker::mark;
+pub(super) use root::Root;
 pub use tree::containers;
 
 const STREAM_BUFFER: usize = 256 << 10;
@@ -44,6 +46,8 @@ const SCRATCH_ROUNDS_MAX: usize = 5;
 #[derive(Debug)]
 pub struct PosixStore {
     path: PathBuf,
+    /// What is mounted at the path first, and unmounted at the end.
+    share: Option<Share>,
     expected: Option<Uuid>,
     stepwise: bool,
     /// The root as it was when its marker was last checked: the only one that is written to.
@@ -57,6 +61,18 @@ impl PosixStore {
     pub fn new(path: impl Into<PathBuf>, target_id: Option<Uuid>) -> Self {
         Self {
             path: path.into(),
+            share: None,
+            expected: target_id,
+            stepwise: false,
+            checked: RwLock::new(None),
+        }
+    }
+
+    /// The same on a share that is mounted when it is needed.
+    pub(super) fn on_share(share: Share, target_id: Option<Uuid>) -> Self {
+        Self {
+            path: share.shown(),
+            share: Some(share),
             expected: target_id,
             stepwise: false,
             checked: RwLock::new(None),
@@ -69,10 +85,13 @@ impl PosixStore {
         &self.path
     }
 
-    /// The root for reading: looked up each time, so that a share mounted late is found.
+    /// The root for reading: looked up each time, so that what is mounted late is found.
     fn root(&self) -> Result<Root, StoreError> {
-        Root::open(&self.path, self.stepwise)
-            .map_err(|errno| failed("open", &self.path.display().to_string(), errno))
+        match &self.share {
+            Some(share) => share.open_root(self.stepwise),
+            None => Root::open(&self.path, self.stepwise)
+                .map_err(|errno| failed("open", &self.path.display().to_string(), errno)),
+        }
     }
 
     /// The root for writing.
@@ -87,19 +106,31 @@ impl PosixStore {
         }
     }
 
+    /// Looks at the marker. No lock is held meanwhile: a share may hang.
     fn check(&self) -> Result<Arc<Root>, StoreError> {
+        let look = || {
+            let root = Arc::new(self.root()?);
+            marker::check(&root, &self.path, self.expected)?;
+            Ok(root)
+        };
+        let seen = look();
         let mut known = self.checked.write().unwrap_or_else(PoisonError::into_inner);
-        *known = None;
-        let root = Arc::new(self.root()?);
-        marker::check(&root, &self.path, self.expected)?;
-        *known = Some(Arc::clone(&root));
-        Ok(root)
+        *known = seen.as_ref().ok().map(Arc::clone);
+        seen
     }
 }
 
 impl BackupStore for PosixStore {
     fn check_marker(&self) -> Result<(), StoreError> {
         self.check().map(drop)
+    }
+
+    fn leave(&self) {
+        let known = &mut *self.checked.write().unwrap_or_else(PoisonError::into_inner);
+        drop(known.take()); // an open directory would hold the mount
+        if let Some(share) = &self.share {
+            share.leave();
+        }
     }
 
     fn prepare(&self, container: &ContainerName, scratch: &str) -> Result<(), StoreError> {

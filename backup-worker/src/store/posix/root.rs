@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// How often an interrupted look-up is begun again; the kernel gives up on one when the tree is
@@ -16,7 +16,7 @@ const LOOK_UPS_MAX: usize = 8;
 
 /// A directory and the way paths below it are resolved.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(in crate::store) struct Root {
     fd: OwnedFd,
     /// Leave `openat2` alone.
     stepwise: bool,
@@ -24,10 +24,20 @@ pub(super) struct Root {
 
 impl Root {
     /// Opens the root. The operator's path to it may have links.
-    pub(super) fn open(path: &Path, stepwise: bool) -> Result<Self, Errno> {
+    pub(in crate::store) fn open(path: &Path, stepwise: bool) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         Ok(Self { fd, stepwise })
+    }
+
+    /// The mount it lies on, as `/proc/self/mountinfo` numbers it. No server is asked.
+    pub(in crate::store) fn mount_id(&self) -> Result<u64, Errno> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let stat = rustix::fs::statx(&self.fd, "", flags, StatxFlags::MNT_ID)?;
+        if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+            return Err(Errno::NOSYS); // a kernel before 5.8
+        }
+        Ok(stat.stx_mnt_id)
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {

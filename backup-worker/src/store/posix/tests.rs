@@ -30,13 +30,21 @@ fn fresh_stepwise() -> Directory {
 }
 
 mod with_openat2 {
-    use super::{fresh, inherit_conformance};
-    inherit_conformance!(fresh);
+    use super::{Directory, inherit_conformance};
+
+    fn target() -> Option<Directory> {
+        Some(super::fresh())
+    }
+    inherit_conformance!(target);
 }
 
 mod step_by_step {
-    use super::{fresh_stepwise, inherit_conformance};
-    inherit_conformance!(fresh_stepwise);
+    use super::{Directory, inherit_conformance};
+
+    fn target() -> Option<Directory> {
+        Some(super::fresh_stepwise())
+    }
+    inherit_conformance!(target);
 }
 
 const SCRATCH: &str = ".emberkeep-test-a1";
