@@ -1,5 +1,7 @@
 //! What a test may wish for in its stack.
 
+use std::path::{Path, PathBuf};
+
 use crate::broker::Broker;
 use crate::database::Database;
 use crate::stack::TestStack;
@@ -16,6 +18,7 @@ pub struct Builder {
     pub(crate) broker_settings: String,
     pub(crate) proxied: bool,
     pub(crate) own_logins: bool,
+    pub(crate) target_files: Option<PathBuf>,
     pub(crate) settings: Vec<(String, String)>,
 }
 
@@ -30,6 +33,7 @@ impl Builder {
             broker_settings: String::new(),
             proxied: false,
             own_logins: false,
+            target_files: None,
             settings: Vec::new(),
         }
     }
@@ -90,6 +94,12 @@ impl Builder {
     /// The services log in as in a deployment: each as itself, with the rights of the deployed definitions.
     pub fn own_logins(mut self) -> Self {
         self.own_logins = true;
+        self
+    }
+
+    /// Where the files of the target really are, when the services know it as something else, such as a share.
+    pub fn target_files(mut self, directory: &Path) -> Self {
+        self.target_files = Some(directory.to_owned());
         self
     }
 

@@ -134,7 +134,7 @@ impl TestStack {
             database,
             volumes,
             managed: Mutex::default(),
-            target: Target::new(backups),
+            target: Target::new(wishes.target_files.unwrap_or(backups)),
             proxies,
             directory,
         };

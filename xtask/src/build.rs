@@ -88,8 +88,21 @@ pub async fn build_services() -> Result<Binaries> {
 /// # Errors
 /// When it does not build.
 pub async fn build_programs(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
-    let mut command = cargo(&["build", "--message-format=json-render-diagnostics"]);
+    built_by(&["build"], arguments).await
+}
+
+/// Builds tests with these arguments of `cargo test`, and tells where each program is; its name ends in a dash and a hash.
+///
+/// # Errors
+/// When one does not build.
+pub async fn build_tests(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    built_by(&["test", "--no-run"], arguments).await
+}
+
+async fn built_by(verb: &[&str], arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut command = cargo(verb);
     let mut cargo = command
+        .arg("--message-format=json-render-diagnostics")
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
@@ -103,7 +116,8 @@ pub async fn build_programs(arguments: &[&str]) -> Result<BTreeMap<String, PathB
     let status = cargo.wait().await.context("wait for cargo")?;
     anyhow::ensure!(
         status.success(),
-        "`cargo build {}` failed",
+        "`cargo {} {}` failed",
+        verb.join(" "),
         arguments.join(" ")
     );
     Ok(programs)

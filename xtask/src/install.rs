@@ -31,6 +31,10 @@ pub enum Need {
     QemuImg,
     /// Prometheus's `promtool`, which checks the alert rules.
     Promtool,
+    /// User Mode Linux, and what its guest needs to become a machine.
+    UserModeLinux,
+    /// The programs of the NFS server and client, for the guest: on this machine they are not started.
+    NfsServer,
 }
 
 impl Need {
@@ -42,11 +46,11 @@ impl Need {
             Self::PostgreSql => ["initdb", "postgres", "pg_isready", "psql"]
                 .iter()
                 .all(|program| postgres::find(program).is_some()),
-            Self::Ext4Tools => ["mke2fs", "debugfs", "e2fsck"]
-                .iter()
-                .all(|program| files::find_program(program).is_some()),
-            Self::XfsTools => files::find_program("mkfs.xfs").is_some(),
+            Self::Ext4Tools => have(&["mke2fs", "debugfs", "e2fsck"]),
+            Self::XfsTools => have(&["mkfs.xfs"]),
             Self::Promtool => files::find_program("promtool").is_some(),
+            Self::UserModeLinux => have(&["linux.uml", "insmod", "busybox", "ip"]),
+            Self::NfsServer => have(&["rpc.nfsd", "exportfs", "rpcbind", "mount.nfs"]),
             Self::PythonVenv => files::find_program("python3").is_some_and(|python| {
                 let mut command = std::process::Command::new(python);
                 command.args(["-c", "import ensurepip, venv"]);
@@ -59,17 +63,19 @@ impl Need {
         }
     }
 
-    fn package(self) -> &'static str {
+    fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::RabbitMq => "rabbitmq-server",
-            Self::PostgreSql => "postgresql",
-            Self::Ext4Tools => "e2fsprogs",
-            Self::XfsTools => "xfsprogs",
-            Self::PythonVenv => "python3-venv",
-            Self::Restic => "restic",
-            Self::Borg => "borgbackup",
-            Self::QemuImg => "qemu-utils",
-            Self::Promtool => "prometheus",
+            Self::RabbitMq => &["rabbitmq-server"],
+            Self::PostgreSql => &["postgresql"],
+            Self::Ext4Tools => &["e2fsprogs"],
+            Self::XfsTools => &["xfsprogs"],
+            Self::PythonVenv => &["python3-venv"],
+            Self::Restic => &["restic"],
+            Self::Borg => &["borgbackup"],
+            Self::QemuImg => &["qemu-utils"],
+            Self::Promtool => &["prometheus"],
+            Self::UserModeLinux => &["user-mode-linux", "kmod", "busybox-static", "iproute2"],
+            Self::NfsServer => &["nfs-kernel-server", "nfs-common", "rpcbind"],
         }
     }
 
@@ -88,8 +94,16 @@ impl Need {
             Self::Borg => "borg, to measure ourselves against",
             Self::QemuImg => "qemu-img, to measure ourselves against",
             Self::Promtool => "promtool of Prometheus, to check the alert rules",
+            Self::UserModeLinux => "User Mode Linux, a kernel with NFS that runs as a program",
+            Self::NfsServer => "the programs of the NFS server and client, for that kernel",
         }
     }
+}
+
+fn have(programs: &[&str]) -> bool {
+    programs
+        .iter()
+        .all(|program| files::find_program(program).is_some())
 }
 
 /// Run as root: no service of the new packages starts, now or at boot.
@@ -105,8 +119,11 @@ fi
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 for package in "$@"; do
-    case $package in rabbitmq-server | postgresql | prometheus)
-        if command -v systemctl > /dev/null; then systemctl disable "$package.service" || true; fi ;;
+    case $package in rabbitmq-server | postgresql | prometheus | nfs-kernel-server | rpcbind)
+        if command -v systemctl > /dev/null; then
+            systemctl disable "$package.service" || true
+            systemctl disable "$package.socket" 2> /dev/null || true
+        fi ;;
     esac
 done
 "#;
@@ -124,7 +141,8 @@ pub async fn ensure(needs: &[Need], allowed: bool) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().map(|need| need.package()).collect();
+    let packages = missing.iter().flat_map(|need| need.packages());
+    let packages: Vec<&str> = packages.copied().collect();
     for need in &missing {
         say::line(format_args!("Missing: {}.", need.purpose()));
     }
@@ -162,7 +180,7 @@ pub async fn ensure(needs: &[Need], allowed: bool) -> Result<()> {
         anyhow::ensure!(
             need.is_there(),
             "{} was installed, yet its programs are not there",
-            need.package()
+            need.packages().join(" ")
         );
     }
     Ok(())

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::install::Need;
 use xtask::stack::{self, Broker, Options, Stack};
-use xtask::{bench, build, chaos, check, config_file, demo, faults, install, say, test};
+use xtask::{bench, build, chaos, check, config_file, demo, faults, install, nfs, say, test};
 
 /// Everything a machine needs to build, show and test Emberkeep.
 #[derive(Debug, Parser)]
@@ -86,6 +86,12 @@ enum Command {
         /// Only the planted bugs: each must be found by the case that is named for it
         #[arg(long, conflicts_with_all = ["quick", "clients", "postgres", "faults"])]
         planted: bool,
+        /// Only the nfs target, on the kernel's own NFS client and server, in User Mode Linux
+        #[arg(long, conflicts_with_all = ["quick", "clients", "faults", "planted"])]
+        nfs: bool,
+        /// With `--nfs`: only stories whose names have this word
+        #[arg(long, value_name = "WORD", requires = "nfs")]
+        story: Option<String>,
         /// With `--faults`: `--full`, `--part K/N`, `--seed S`, `--row NAME`, `--case N`, `--lanes N`
         #[command(flatten)]
         wishes: faults::Wishes,
@@ -124,6 +130,12 @@ impl Machine {
         if self.amqp_url.is_none() {
             needs.push(Need::RabbitMq);
         }
+        install::ensure(&needs, !self.no_install).await
+    }
+
+    /// For a guest, which reaches no other broker than its own.
+    async fn ensure_with_broker(&self, mut needs: Vec<Need>) -> Result<()> {
+        needs.push(Need::RabbitMq);
         install::ensure(&needs, !self.no_install).await
     }
 }
@@ -217,6 +229,17 @@ async fn run(command: Command) -> Result<()> {
         } => {
             machine.ensure(vec![]).await?;
             faults::run_planted(machine.broker(), &wishes).await
+        }
+        Command::Test {
+            nfs: true,
+            story,
+            machine,
+            ..
+        } => {
+            nfs::introduce();
+            let needs = [Need::UserModeLinux, Need::NfsServer, Need::Ext4Tools];
+            machine.ensure_with_broker(needs.to_vec()).await?;
+            nfs::run(story.as_deref()).await
         }
         Command::Test { quick, machine, .. } => {
             test::introduce(&machine.broker(), quick);

@@ -75,7 +75,7 @@ impl System {
             within(PATIENCE, move || unmount(&point, flags)).unwrap_or(Err(Errno::TIMEDOUT))
         };
         let seen = point.to_owned();
-        let answers = within(PATIENCE, move || drop(rustix::fs::statfs(&seen))).is_some();
+        let answers = within(PATIENCE, move || rustix::fs::statfs(&seen).is_ok()).is_some();
         if answers {
             if call(UnmountFlags::empty()).is_ok() {
                 return Ok(());

@@ -1,0 +1,236 @@
+//! A server that is stopped in the middle, and started again.
+
+use std::time::Duration;
+
+use common::domain::{BackupStatus, VolumeStatus};
+use harness::volume;
+use harness::{NewBackup, TestStack, until};
+
+use crate::server::{self, Manner, Restored, Share, until_it_hangs, until_target};
+
+/// Leases of the stack live 2 s and workers count as down after 3 s: so long a silence would show.
+const LONG: Duration = Duration::from_secs(8);
+
+async fn is_in_its_middle(stack: &TestStack, backup: common::domain::BackupId) {
+    until("the backup to be in its middle", async || {
+        (stack.target().segments_of(backup).len() >= 2).then_some(())
+    })
+    .await;
+}
+
+/// For as long as several leases, with the server away: everything but the target answers.
+async fn the_rest_goes_on(stack: &TestStack) {
+    let began = std::time::Instant::now();
+    while began.elapsed() < LONG {
+        let answer = stack.api().get("/readyz").await.expect(200);
+        assert_eq!(
+            answer["workers"],
+            serde_json::json!(["worker-1"]),
+            "{answer}"
+        );
+        assert!(stack.api().backups().await.len() == 1);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // A job that needs no target is done by the very worker whose target hangs.
+    let id = stack.api().create_volume(1).await;
+    assert_eq!(stack.api().volume(id).await.status, VolumeStatus::Available);
+    stack.api().delete_volume(id).await;
+}
+
+/// How often the one unsettled job was handed out.
+async fn generation(stack: &TestStack) -> u64 {
+    let answer = stack.api().get("/admin/jobs").await.expect(200);
+    let jobs = answer["jobs"].as_array().cloned().unwrap_or_default();
+    let backups: Vec<_> = jobs.iter().filter(|job| job["kind"] == "backup").collect();
+    assert_eq!(backups.len(), 1, "{answer}");
+    backups[0]["generation"].as_u64().expect("a number")
+}
+
+async fn a_backup_outlasts_its_server(manner: Manner) {
+    let share = Share::new(manner);
+    let stack = share.stack().slow().start().await;
+    let id = stack.large_volume("large.raw").await;
+    let backup = stack.api().create_backup(&NewBackup::of(id)).await;
+    is_in_its_middle(&stack, backup).await;
+    server::stop();
+    let restored = Restored;
+    share.saw("the server is stopped in the middle of a backup");
+    if manner != Manner::V3Soft {
+        let said = until_it_hangs().await;
+        share.saw(&format!("/readyz of the worker: {said}"));
+    }
+    the_rest_goes_on(&stack).await;
+    share.saw("heartbeats, the API and jobs without a target went on meanwhile");
+    if manner != Manner::V3Soft {
+        assert_eq!(generation(&stack).await, 1, "the job kept its lease");
+    }
+    drop(restored);
+    share.saw("the server is back");
+    stack
+        .api()
+        .until_backup(backup, BackupStatus::Available)
+        .await;
+    until_target("the target to be up", |ready, target| {
+        ready && target == "up"
+    })
+    .await;
+    share.saw("the backup is available");
+    let restored = stack.api().bring_back(backup).await;
+    let source = stack.volumes().join("large.raw");
+    volume::assert_same_bytes(&stack.file_of(restored), &source);
+    stack.assert_nothing_left_behind().await;
+    share.saw("and restored byte for byte");
+}
+
+#[tokio::test]
+async fn a_backup_outlasts_its_server_on_nfs_3() {
+    a_backup_outlasts_its_server(Manner::V3Hard).await;
+}
+
+#[tokio::test]
+async fn a_backup_outlasts_its_server_on_nfs_3_mounted_soft() {
+    a_backup_outlasts_its_server(Manner::V3Soft).await;
+}
+
+#[tokio::test]
+async fn a_backup_outlasts_its_server_on_nfs_4_2() {
+    a_backup_outlasts_its_server(Manner::V42Hard).await;
+}
+
+/// Asked to stop while its job waits in the kernel.
+async fn a_worker_whose_job_hangs_can_be_stopped(manner: Manner) {
+    let share = Share::new(manner);
+    let stack = share
+        .stack()
+        .slow()
+        .set("worker.drain_timeout", "1s")
+        // Only a job that was handed over is done in time; a lost lease would not.
+        .set("jobs.lease", "1h")
+        .start()
+        .await;
+    let id = stack.large_volume("large.raw").await;
+    let backup = stack.api().create_backup(&NewBackup::of(id)).await;
+    is_in_its_middle(&stack, backup).await;
+    server::stop();
+    let restored = Restored;
+    until_it_hangs().await;
+    let began = std::time::Instant::now();
+    stack.worker(1).ask_to_stop();
+    assert!(stack.worker(1).ended().await.success());
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(seconds < 45.0, "{seconds}");
+    assert_eq!(share.mounts(), Vec::<String>::new());
+    share.saw(&format!(
+        "asked to stop while its job hung, the worker ended after {seconds:.1} s"
+    ));
+
+    drop(restored);
+    stack.worker(1).start();
+    stack
+        .api()
+        .until_backup(backup, BackupStatus::Available)
+        .await;
+    let restored = stack.api().bring_back(backup).await;
+    let source = stack.volumes().join("large.raw");
+    volume::assert_same_bytes(&stack.file_of(restored), &source);
+    stack.assert_nothing_left_behind().await;
+    share.saw("its job had been handed over, and was done when the server was back");
+}
+
+#[tokio::test]
+async fn a_worker_whose_job_hangs_can_be_stopped_on_nfs_3() {
+    a_worker_whose_job_hangs_can_be_stopped(Manner::V3Hard).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_job_hangs_can_be_stopped_on_nfs_4_2() {
+    a_worker_whose_job_hangs_can_be_stopped(Manner::V42Hard).await;
+}
+
+/// A mount that hangs before the worker comes: what a killed worker leaves when the server goes too.
+async fn a_worker_that_starts_on_a_share_that_hangs_can_be_reached(manner: Manner) {
+    let share = Share::new(manner);
+    let stack = share.stack().start().await;
+    until_target("the target to be up", |ready, _| ready).await;
+    let id = stack
+        .managed_volume("v.raw", &volume::noise(1, 3_000_000))
+        .await;
+    stack.worker(1).kill();
+    assert_eq!(share.mounts().len(), 1, "a killed worker unmounts nothing");
+    server::stop();
+    let restored = Restored;
+
+    stack.worker(1).start();
+    let said = until_it_hangs().await;
+    share.saw(&format!(
+        "/readyz of a worker that starts while the share hangs: {said}"
+    ));
+    stack.until_ready().await;
+    let backup = stack.api().create_backup(&NewBackup::of(id)).await;
+    the_rest_goes_on(&stack).await;
+    until("the job to be given back", async || {
+        let log = stack.worker(1).log();
+        log.contains("the backup target: it has not answered")
+            .then_some(())
+    })
+    .await;
+    let began = std::time::Instant::now();
+    stack.worker(1).ask_to_stop();
+    assert!(stack.worker(1).ended().await.success());
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(seconds < 30.0, "{seconds}");
+    assert_eq!(share.mounts(), Vec::<String>::new());
+    share.saw(&format!("asked to stop, it ended after {seconds:.1} s"));
+
+    stack.worker(1).start();
+    drop(restored);
+    stack
+        .api()
+        .until_backup(backup, BackupStatus::Available)
+        .await;
+    stack.assert_nothing_left_behind().await;
+    share.saw("the job was done when the server was back");
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_on_a_share_that_hangs_can_be_reached_on_nfs_3() {
+    a_worker_that_starts_on_a_share_that_hangs_can_be_reached(Manner::V3Hard).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_on_a_share_that_hangs_can_be_reached_on_nfs_4_2() {
+    a_worker_that_starts_on_a_share_that_hangs_can_be_reached(Manner::V42Hard).await;
+}
+
+#[tokio::test]
+async fn a_share_that_became_stale_is_mounted_again() {
+    for manner in [Manner::V3Hard, Manner::V42Hard] {
+        let share = Share::new(manner);
+        let stack = share.stack().start().await;
+        let id = stack
+            .managed_volume("v.raw", &volume::noise(1, 3_000_000))
+            .await;
+        stack.api().back_up(id).await;
+        let before = share.mounts();
+        // The same files, and another directory: the handle that the client has means nothing any more.
+        let old = share.folder.with_extension("old");
+        std::fs::rename(&share.folder, &old).expect("it can be renamed");
+        copy(&old, &share.folder);
+        std::fs::remove_dir_all(&old).expect("it can be removed");
+        let changes = stack.api().back_up_changes(id).await;
+        let restored = stack.api().bring_back(changes.id).await;
+        volume::assert_same_bytes(&stack.file_of(restored), &stack.volumes().join("v.raw"));
+        let after = share.mounts();
+        assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
+        stack.assert_nothing_left_behind().await;
+        share.saw("a stale share was mounted again, and its backups went on");
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let status = std::process::Command::new("cp")
+        .arg("-a")
+        .args([from, to])
+        .status();
+    assert!(status.expect("cp can be started").success());
+}
