@@ -8,8 +8,8 @@ use harness::{NewBackup, TestStack, until};
 
 use crate::server::{self, Manner, Restored, Share, until_it_hangs, until_target};
 
-/// Leases of the stack live 2 s and workers count as down after 3 s: so long a silence would show.
-const LONG: Duration = Duration::from_secs(8);
+/// Leases of the stack live 6 s and workers count as down after 8 s: so long a silence would show.
+const LONG: Duration = Duration::from_secs(14);
 
 async fn is_in_its_middle(stack: &TestStack, backup: common::domain::BackupId) {
     until("the backup to be in its middle", async || {

@@ -89,12 +89,16 @@ impl Share {
     /// A stack whose target this is, and whose first worker answers probes.
     pub(crate) fn stack(&self) -> Builder {
         let mut builder = TestStack::build()
-            .private_broker()
             .set("backup.driver", "nfs")
             .set("backup.nfs.share", &self.name)
             .set("backup.nfs.mount_base", MOUNT_BASE)
             .set("backup.nfs.mount_timeout", "10s")
             .set("worker.listen", PROBES)
+            // A guest has one slow processor.
+            .set("jobs.lease", "6s")
+            .set("jobs.renew", "1s")
+            .set("worker.heartbeat", "1s")
+            .set("jobs.worker_down_after", "8s")
             .target_files(&self.folder);
         for (key, value) in self.manner.settings() {
             builder = builder.set(key, value);

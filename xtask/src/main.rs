@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::install::Need;
+use xtask::rabbitmq::Node;
 use xtask::stack::{self, Broker, Options, Stack};
 use xtask::{bench, build, chaos, check, config_file, demo, faults, install, nfs, say, test};
 
@@ -49,6 +50,12 @@ enum Command {
     /// End what `up` or `demo --keep` started; its files stay
     Down {
         /// The stack's folder
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Start a private broker, print the environment in which tests find it, and end it when this ends
+    Broker {
+        /// Folder for the broker's files
         #[arg(long)]
         dir: PathBuf,
     },
@@ -185,6 +192,17 @@ async fn run(command: Command) -> Result<()> {
                 say::line(format_args!("{name}: {how}"));
             }
             Ok(())
+        }
+        Command::Broker { dir } => {
+            let mut node = Node::start_bound(&dir, "").await?;
+            for (name, value) in test::environment_of(&node) {
+                say::line(format_args!("export {name}='{value}'"));
+            }
+            // What stops this drops the node.
+            let server = node.server().context("the broker has a process")?;
+            server.gone().await;
+            node.stop().await?;
+            anyhow::bail!("the broker ended by itself")
         }
         Command::Chaos { wishes, machine } => {
             machine.ensure(wishes.needs()).await?;

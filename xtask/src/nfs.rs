@@ -1,7 +1,7 @@
 //! `test --nfs`: the nfs target on the kernel's own client and server, in a guest that has both.
 //!
 //! The guest starts its NFS server, then runs two programs that were built here: the tests that every driver of a backup
-//! target inherits, on shares of it, and the stories of `tests/nfs`, whole stacks with a broker of their own.
+//! target inherits, on shares of it, and the stories of `tests/nfs`: whole stacks, with a broker in the guest.
 
 use std::path::Path;
 
@@ -33,6 +33,13 @@ exportfs -ra
 rpc.nfsd -H 127.0.0.1 2
 rpc.mountd 2> /dev/null
 ";
+
+/// One broker for all stories. What starts it is this very program.
+const BROKER: &str = r#"
+"$XTASK" broker --dir /tmp/broker > /tmp/broker.env &
+while kill -0 $! && ! grep -q MANAGEMENT /tmp/broker.env; do sleep 1; done
+. /tmp/broker.env
+"#;
 
 /// Says what will be done to this machine.
 pub fn introduce() {
@@ -111,15 +118,19 @@ async fn in_guest(
         stories,
     } = programs;
     let only = only.unwrap_or_default();
+    let this = std::env::current_exe().context("find this program")?;
     anyhow::ensure!(!only.contains('\''), "no test has such a name");
     let script = format!(
         "{SERVER}
 export EMBERKEEP_TEST_NFS_SHARES='127.0.0.1:/srv/nfs/three 127.0.0.1:/four'
 failed=0
 if [ -z '{only}' ]; then '{conformance}' --test-threads=1 store::nfs::tests::real || failed=1; fi
+XTASK='{}'
+{BROKER}
 '{stories}' --test-threads=1 --nocapture '{only}' || failed=1
 exit $failed
-"
+",
+        this.display()
     );
     let status = uml::run(dir, &script, |line| told.hear(line)).await?;
     anyhow::ensure!(status == 0, "tests failed in the guest");

@@ -205,16 +205,22 @@ pub(crate) async fn start_broker(
     match broker {
         Broker::Private => {
             let node = Node::start_bound(&scratch.path().join("rabbitmq"), "").await?;
-            let environment = vec![
-                ("EMBERKEEP_TEST_AMQP_URL", node.amqp_url()),
-                ("EMBERKEEP_TEST_MANAGEMENT_URL", node.management_url()),
-            ];
+            let environment = environment_of(&node);
             Ok((Some(node), environment))
         }
         Broker::Given { amqp_url } => {
             Ok((None, vec![("EMBERKEEP_TEST_AMQP_URL", amqp_url.clone())]))
         }
     }
+}
+
+/// In what environment tests find a node.
+#[must_use]
+pub fn environment_of(node: &Node) -> Vec<(&'static str, String)> {
+    vec![
+        ("EMBERKEEP_TEST_AMQP_URL", node.amqp_url()),
+        ("EMBERKEEP_TEST_MANAGEMENT_URL", node.management_url()),
+    ]
 }
 
 /// Runs on PostgreSQL what depends on the database, on a private cluster that ends with the stage.
