@@ -21,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 const BLOCK: usize = 32 << 10;
-const OBJECT: usize = 16 << 20;
+const OBJECT: usize = 8 << 20;
 /// Objects that are held in memory and compressed.
 const SAMPLES: usize = 6;
 const ROUNDS: usize = 3;

@@ -157,7 +157,7 @@ pub struct Backup {
     #[arg(long, value_name = "ALG", default_value = "lz4")]
     pub compression: Compression,
     /// Bytes of the volume in one object, a multiple of the block size (32KiB, or the parent's), at most 50MiB.
-    #[arg(long, value_name = "N", default_value = "16MiB")]
+    #[arg(long, value_name = "N", default_value = "8MiB")]
     pub object_size: ByteSize,
     /// Print the outcome as JSON, and no progress.
     #[arg(long)]

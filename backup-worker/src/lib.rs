@@ -210,10 +210,6 @@ fn environment(
             (name.clone(), driver)
         })
         .collect();
-    let threads = match settings.worker.engine_threads {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        threads => usize::try_from(threads).unwrap_or(usize::MAX),
-    };
     Environment {
         worker,
         incarnation: Incarnation::new(),
@@ -223,11 +219,7 @@ fn environment(
         target: settings.backup.target.clone(),
         store: Arc::new(Measured(store_of(settings))),
         target_state: target::TargetState::default(),
-        limits: EngineLimits {
-            threads,
-            seal_size_bytes: settings.worker.seal_size.as_u64(),
-            seal_after: settings.worker.seal_after,
-        },
+        limits: limits_of(&settings.worker),
         stop_margin: settings.jobs.stop_margin(),
         claim_patience: settings.jobs.lease,
         heartbeat: settings.worker.heartbeat,
@@ -238,6 +230,19 @@ fn environment(
         running: Running::new(settings.worker.slots),
         stopping: stopping.clone(),
         tracker: tracker.clone(),
+    }
+}
+
+/// What a worker's configuration allows each of its jobs.
+pub(crate) fn limits_of(worker: &common::config::Worker) -> EngineLimits {
+    EngineLimits {
+        threads: match worker.engine_threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => usize::try_from(threads).unwrap_or(usize::MAX),
+        },
+        seal_size_bytes: worker.seal_size.as_u64(),
+        seal_after: worker.seal_after,
+        buffer_bytes: engine::buffers_of(worker.memory_budget.as_u64()),
     }
 }
 

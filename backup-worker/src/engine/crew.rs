@@ -101,7 +101,7 @@ mod tests {
                 3,
                 &line,
                 |sender| {
-                    while let Some(number) = line.take(&mut ())? {
+                    while let Some(number) = line.take(&mut (), || false)? {
                         assert!(number < 2, "a thread breaks");
                         if sender.send(number).is_err() {
                             break;
@@ -122,7 +122,7 @@ mod tests {
             2,
             &line,
             |sender| {
-                while let Some(number) = line.take(&mut ())? {
+                while let Some(number) = line.take(&mut (), || false)? {
                     if sender.send(number).is_err() {
                         break;
                     }

@@ -1,10 +1,9 @@
 //! Digests of blocks and of objects.
 //!
-//! [`digest_blocks`] takes many blocks at once, which [`lanes`] digests side by side.
+//! [`digest_blocks`] and [`digest_objects`] take many at once, which [`lanes`] digests side by side.
 
 use common::metrics::HASHED_BYTES;
-use md5::{Digest as _, Md5};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 use crate::lanes::{self, Path};
 
@@ -30,9 +29,13 @@ pub(super) fn digest_blocks(
     });
 }
 
-/// MD5 of one object's plain bytes.
-pub(super) fn digest_object(plain: &[u8]) -> [u8; 16] {
-    Md5::digest(plain).into()
+/// MD5 of each object's plain bytes.
+pub(super) fn digest_objects(objects: &[&[u8]]) -> Vec<[u8; 16]> {
+    let mut sums = vec![[0; 16]; objects.len()];
+    lanes::md5(Path::for_md5(), objects.iter().copied(), |place, md5| {
+        sums[place] = md5;
+    });
+    sums
 }
 
 /// Whether all bytes are zero. Pieces of 512 bytes keep it in vector registers and let it end early.

@@ -45,14 +45,22 @@ impl<U: Units> Line<U> {
     }
 
     /// Takes the next unit into `unit` and tells its number, counted from 0; `None` when there is
-    /// none, or when the line is halted. Waits while too many are taken and not collected.
-    pub(super) fn take(&self, unit: &mut U::Unit) -> Result<Option<u64>, EngineError> {
+    /// none, or when the line is halted. While too many are taken and not collected, `settle` is asked to bring
+    /// about what it can, without any lock, and when it says that it did nothing the others' work is waited for.
+    pub(super) fn take(
+        &self,
+        unit: &mut U::Unit,
+        mut settle: impl FnMut() -> bool,
+    ) -> Result<Option<u64>, EngineError> {
         let mut state = self.lock();
-        while !state.halted && state.taken - state.collected >= self.ahead_max {
-            state = self
-                .moved
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+        while !state.halted && self.is_too_far(&state) {
+            drop(state);
+            let has_settled = settle();
+            state = self.lock();
+            if !has_settled && !state.halted && self.is_too_far(&state) {
+                let woken = self.moved.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+            }
         }
         if state.halted || !state.units.next(unit)? {
             return Ok(None);
@@ -60,6 +68,10 @@ impl<U: Units> Line<U> {
         let number = state.taken;
         state.taken += 1;
         Ok(Some(number))
+    }
+
+    fn is_too_far(&self, state: &State<U>) -> bool {
+        state.taken - state.collected >= self.ahead_max
     }
 
     /// Says that every unit below `count` is collected.
@@ -109,12 +121,12 @@ mod tests {
     fn nobody_gets_further_ahead_than_allowed() {
         let line = Line::new(UpTo(10), 2);
         let mut unit = 0;
-        assert_eq!(line.take(&mut unit).unwrap(), Some(0));
-        assert_eq!(line.take(&mut unit).unwrap(), Some(1));
+        assert_eq!(line.take(&mut unit, || false).unwrap(), Some(0));
+        assert_eq!(line.take(&mut unit, || false).unwrap(), Some(1));
         let is_collected = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let third = scope.spawn(|| {
-                let number = line.take(&mut 0).unwrap();
+                let number = line.take(&mut 0, || false).unwrap();
                 (number, is_collected.load(Ordering::SeqCst))
             });
             is_collected.store(true, Ordering::SeqCst);
@@ -127,9 +139,9 @@ mod tests {
     fn a_halt_wakes_who_waits() {
         let line = Line::new(UpTo(10), 1);
         let mut unit = 0;
-        assert_eq!(line.take(&mut unit).unwrap(), Some(0));
+        assert_eq!(line.take(&mut unit, || false).unwrap(), Some(0));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| line.take(&mut 0).unwrap());
+            let waiting = scope.spawn(|| line.take(&mut 0, || false).unwrap());
             line.halt();
             assert_eq!(waiting.join().unwrap(), None);
         });

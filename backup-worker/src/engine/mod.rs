@@ -1,33 +1,38 @@
 //! The engine: moves a volume's bytes into a backup and back, on plain threads.
 //!
 //! ```text
-//! backup:   plan ─► read ─► digest ─► encode ─► part     ─► collect, number, seal ●     ─► close ●
-//! restore:  plan ─► decode ─► check digests ─► write     ─► collect, sync ●, mark
-//!           line    ╰─── each thread, run to its end ───╯   the calling thread
+//! backup:   plan ─► read ─► digest ─► encode ─► part ─► MD5     ─► collect, number, seal ●     ─► close ●
+//! restore:  plan ─► decode ─► check digests ─► write            ─► collect, sync ●, mark
+//!           line    ╰─── each thread, run to its end ──╯ shelf     the calling thread
 //! ```
 //!
 //! `threads` threads take units of work (a stripe of the volume; a window of it) from one locked
 //! [`line`], run each to its end, and send what came out through one bounded channel to one collector,
 //! which is the calling thread. There are no stages with queues between them: no core idles while
 //! another stage is slow, data stays near the core that read it, and memory is fixed at the start.
+//! Only MD5 waits, on a [`shelf`], until there are several objects to digest side by side.
 //!
-//! **Memory ceiling** of a backup, with C = object size, T = threads, and one 32-byte digest for each 32 KiB block:
+//! **Memory ceiling** of a backup. Buffers have a budget, [`EngineLimits::buffer_bytes`], which `EngineLimits::room` shares
+//! out. With C = object size, T = threads, B = buffers, and one 32-byte digest for each 32 KiB block:
 //!
 //! ```text
-//!   T × (C volume bytes + C encoded + codec context)      2 × (16 + 16 + 8) MiB =  80 MiB
-//! + 2T stripes taken and not collected × digests              4 × 16 KiB        <   1 MiB
-//! + one batch: seal size / block size × digests, entries        64 KiB          <   1 MiB
-//! + parent digests ahead: parser's batches                  4 × 4096 × 32 B     <   1 MiB
+//!   (B + T) × C volume bytes and encoded ones          (16 + 2) × 8 MiB  = 144 MiB   within the budget
+//! + T × codec context                                           2 × 8    =  16 MiB
+//! + B + 2T stripes taken and not collected × digests         20 × 8 KiB  <   1 MiB
+//! + one batch: seal size / block size × digests, entries        64 KiB   <   1 MiB
+//! + parent digests ahead: parser's batches                4 × 4096 × 32 B  < 1 MiB
 //! + names under its prefix, listed when it is gone on with
-//!   and when it is closed: objects of it × 150 bytes        65536 for 1 TiB     =   9 MiB
+//!   and when it is closed: objects of it × 150 bytes      131072 for 1 TiB  = 19 MiB
 //! ```
+//!
+//! B × C is no more than 128 MiB: a crash costs what is in hand.
 //!
 //! and of a restore, with E objects in all backups of the chain:
 //!
 //! ```text
 //!   T × (1 MiB of volume bytes + up to 16 open decoders)        2 × (1 + 16 × 4) MiB  = 130 MiB
 //! + T × (a window: 65536 digests, 16384 pieces of 24 bytes)     2 × (2 + 0.4) MiB     =   5 MiB
-//! + the plan: E × 56 bytes, once                                E = 65536 for 1 TiB   =   4 MiB
+//! + the plan: E × 56 bytes, once                               E = 131072 for 1 TiB   =   7 MiB
 //! ```
 //!
 //! (4 MiB is what bzip2 takes to decode; the others take less. A chain needs as many open decoders as backups of it
@@ -47,6 +52,7 @@ mod error;
 mod line;
 mod monitor;
 mod restore;
+mod shelf;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -56,6 +62,8 @@ use std::time::Duration;
 
 use common::messages::sheet::BackupSheet;
 
+use self::shelf::Room;
+use crate::lanes::LANES_MAX;
 use crate::store::BackupStore;
 
 pub use backup::{BackupTask, Sealed, backup};
@@ -76,6 +84,36 @@ pub struct EngineLimits {
     pub seal_size_bytes: u64,
     /// Longest time before what is done is sealed.
     pub seal_after: Duration,
+    /// Bytes of all buffers for volume bytes and objects together. What is beside them is small and fixed.
+    pub buffer_bytes: u64,
+}
+
+/// Most bytes of a volume that are in hand: a crash costs what is in hand.
+const IN_HAND_MAX: u64 = 128 << 20;
+
+/// What a job takes beside its buffers: codec contexts, digests, names, and the program itself.
+const BESIDE_BUFFERS: u64 = 48 << 20;
+
+/// How much of a job's memory its buffers may have.
+#[must_use]
+pub fn buffers_of(memory_bytes: u64) -> u64 {
+    memory_bytes.saturating_sub(BESIDE_BUFFERS)
+}
+
+impl EngineLimits {
+    /// How many threads may work on chunks of this size, each with an encoded chunk of its own beside the room's buffers.
+    fn room(&self, chunk_size: usize) -> (usize, Room) {
+        let chunk = chunk_size.max(1) as u64;
+        let at_most = |bytes: u64| usize::try_from(bytes / chunk).unwrap_or(usize::MAX);
+        let threads = (at_most(self.buffer_bytes) / 2).clamp(1, self.threads.max(1));
+        let buffers = (at_most(self.buffer_bytes).saturating_sub(threads))
+            .min(at_most(IN_HAND_MAX))
+            .clamp(threads, LANES_MAX + 2 * threads);
+        // Whoever digests leaves the others a buffer to work on, and some of them the next.
+        let spare = threads + threads / 2;
+        let lanes = buffers.saturating_sub(spare).clamp(1, LANES_MAX);
+        (threads, Room { buffers, lanes })
+    }
 }
 
 /// What is missing on a target that is not there at all is not missing: the target is away.

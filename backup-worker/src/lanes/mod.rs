@@ -32,6 +32,9 @@ use self::x86_64 as vectors;
 
 use self::vectors::Width;
 
+/// With more messages than this no path is faster.
+pub const LANES_MAX: usize = 16;
+
 /// Code that this processor can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path(Option<Width>);

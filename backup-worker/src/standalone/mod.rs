@@ -108,10 +108,5 @@ fn print_json(value: &impl Serialize) -> io::Result<()> {
 
 /// As a worker without configuration has them.
 fn limits() -> EngineLimits {
-    let defaults = Worker::default();
-    EngineLimits {
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        seal_size_bytes: defaults.seal_size.as_u64(),
-        seal_after: defaults.seal_after,
-    }
+    crate::limits_of(&Worker::default())
 }

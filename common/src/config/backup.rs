@@ -56,7 +56,7 @@ impl Default for Backup {
             target: Token::new("default").expect("`default` is a token"),
             target_id: None,
             compression: Compression::Lz4,
-            object_size: ByteSize::mib(16),
+            object_size: ByteSize::mib(8),
             block_size: ByteSize::kib(32),
         }
     }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use crate::domain::Token;
 
+/// So any job fits: a chunk of 50 MiB and the object made of it, and what is beside them.
+const MEMORY_BUDGET_MIN: bytesize::ByteSize = bytesize::ByteSize::mib(160);
+
 /// How a worker works.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -21,6 +24,8 @@ pub struct Worker {
     pub slots: u32,
     /// Engine threads of one job; 0 takes one for each core.
     pub engine_threads: u32,
+    /// Most memory that one job takes. All of a worker's jobs together take `slots` times as much.
+    pub memory_budget: bytesize::ByteSize,
     /// How often it says that it is alive.
     #[serde(with = "friendly")]
     pub heartbeat: Duration,
@@ -43,6 +48,7 @@ impl Default for Worker {
             zone: Token::new("nova").expect("`nova` is a token"),
             slots: 4,
             engine_threads: 0,
+            memory_budget: bytesize::ByteSize::mib(256),
             heartbeat: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
             seal_size: bytesize::ByteSize::mib(64),
@@ -56,6 +62,12 @@ impl Worker {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.slots == 0 {
             return Err(ConfigError::invalid("worker.slots", "must be at least 1"));
+        }
+        if self.memory_budget < MEMORY_BUDGET_MIN {
+            return Err(ConfigError::invalid(
+                "worker.memory_budget",
+                "must be at least 160 MiB, which a job with the largest objects takes",
+            ));
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 //! ```text
 //!        plan            each of `threads` threads, a stripe to its end            the calling thread
 //! ┌────────────────┐    ┌──────────────────────────────────────────────┐    ┌─────────────────────────┐
-//! │ chunk n,       │───►│ read ─► digest ─► changed runs ─► object      │───►│ collect: order, numbers │
-//! │ parent digests │    │ (no holes)      (against parent)  md5, encode │    │ seal: publish, segment ●│
-//! └────────────────┘    │                                   part        │    │ monitor: sealed(mark)   │
+//! │ chunk n,       │───►│ read ─► digest ─► changed runs ─► objects     │───►│ collect: order, numbers │
+//! │ parent digests │    │ (no holes)      (against parent)  encode,    │    │ seal: publish, segment ●│
+//! └────────────────┘    │   shelf: MD5 of several chunks' ◄─ part      │    │ monitor: sealed(mark)   │
 //!    locked, in order   └──────────────────────────────────────────────┘    └─────────────────────────┘
 //! ```
 
@@ -22,12 +22,13 @@ use std::sync::mpsc::SyncSender;
 
 use common::messages::sheet::{BackupSheet, StoredBackup, WorkTotals};
 
-use self::object::{ObjectMaker, Scratch};
+use self::object::{ObjectMaker, Scratch, ZeroObject};
 use self::plan::{Layout, Stripe, Stripes};
 use self::read::ChunkReader;
 use self::seal::Sealer;
 use self::stripe::{StripeDone, StripeRunner};
 use super::line::Line;
+use super::shelf::Shelf;
 use super::{EngineError, EngineLimits, Monitor, Stop, crew};
 use crate::format::sha256file::DigestStream;
 use crate::store::BackupStore;
@@ -115,15 +116,19 @@ fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
         scratch,
         generation: task.generation,
     };
-    let threads = task.limits.threads.max(1);
-    let line = Line::new(stripes, 2 * threads);
+    let (threads, room) = task.limits.room(layout.chunk_size);
+    let shelf = Shelf::new(room);
+    let zeros = ZeroObject::new(layout.chunk_size);
+    let line = Line::new(stripes, room.buffers + 2 * threads);
     let mut sealer = Sealer::new(place, &names.prefix, source, &*task.monitor, &chain);
     let work = |results: &SyncSender<StripeDone>| {
         let mut runner = StripeRunner::new(
             ChunkReader::new(source, layout.chunk_size, layout.block_size),
-            ObjectMaker::new(place, sheet.options.compression),
+            ObjectMaker::new(place, sheet.options.compression, &zeros),
             layout.block_size,
         );
+        // A collector that is gone has halted the line.
+        let finish = |done| drop(results.send(done));
         let mut stripe = Stripe::default();
         loop {
             match task.monitor.keep_going() {
@@ -135,13 +140,19 @@ fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
                 }
                 Err(stop) => return Err(stop.into()),
             }
-            let Some(number) = line.take(&mut stripe)? else {
+            let Some(number) = line.take(&mut stripe, || shelf.clear(finish))? else {
                 break;
             };
-            if results.send(runner.run(number, &stripe)?).is_err() {
-                break;
+            let mut buffer = shelf.lend(finish);
+            let (done, wanted) = runner.run(number, &stripe, buffer.get())?;
+            if wanted.is_empty() {
+                drop(buffer);
+                finish(done);
+            } else {
+                shelf.put(done, buffer, wanted, finish);
             }
         }
+        shelf.clear(finish);
         Ok(())
     };
     let totals = crew::run(threads, &line, work, |results| {

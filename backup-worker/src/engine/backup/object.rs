@@ -1,9 +1,11 @@
-//! Making data objects: an extent's MD5, its stored bytes, and its part in the scratch place.
+//! Making data objects: an extent's stored bytes, and its part in the scratch place.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use common::domain::{Compression, ContainerName};
 
 use crate::engine::EngineError;
-use crate::engine::digest::{digest_object, is_zero};
+use crate::engine::digest::digest_objects;
 use crate::format::codec::{Encoded, Encoder};
 use crate::store::{BackupStore, Part};
 use crate::volume::Extent;
@@ -15,8 +17,8 @@ pub(super) struct MadeObject {
     pub(super) extent: Extent,
     /// How they are compressed.
     pub(super) compression: Compression,
-    /// MD5 of the plain bytes.
-    pub(super) md5: [u8; 16],
+    /// MD5 of the plain bytes, once it is known.
+    pub(super) md5: Option<[u8; 16]>,
     /// Where the stored bytes are until it has its name.
     pub(super) part: Part,
 }
@@ -36,38 +38,77 @@ pub(super) fn parts_of(generation: u64) -> String {
     format!("part-g{generation}-")
 }
 
-/// One thread's maker of objects: its codec contexts, and the last object of zeros, which is made
-/// once and used for all of its length.
+/// One thread's maker of objects, with its codec contexts.
 #[derive(Debug)]
 pub(super) struct ObjectMaker<'a> {
     place: Scratch<'a>,
     compression: Compression,
     encoder: Encoder,
-    zeros: Option<Zeros>,
+    zeros: &'a ZeroObject,
 }
 
-/// An object of zeros, encoded.
+/// The object of a whole chunk of zeros, made once by whichever thread needs it first.
 #[derive(Debug)]
-struct Zeros {
+pub(super) struct ZeroObject {
     length: usize,
+    made: Mutex<Option<Arc<MadeZeros>>>,
+}
+
+#[derive(Debug)]
+struct MadeZeros {
     compression: Compression,
     /// Empty when they are stored plain.
     bytes: Vec<u8>,
     md5: [u8; 16],
 }
 
+impl ZeroObject {
+    /// For chunks of so many bytes.
+    pub(super) fn new(length: usize) -> Self {
+        Self {
+            length,
+            made: Mutex::new(None),
+        }
+    }
+
+    fn get(
+        &self,
+        plain: &[u8],
+        encode: impl FnOnce() -> Result<(Compression, Vec<u8>), EngineError>,
+    ) -> Result<Arc<MadeZeros>, EngineError> {
+        // Who wants it while it is made waits, and has it sooner than by making it too.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made {
+            return Ok(Arc::clone(made));
+        }
+        let (compression, bytes) = encode()?;
+        let zeros = Arc::new(MadeZeros {
+            compression,
+            bytes,
+            md5: digest_objects(&[plain])[0],
+        });
+        Ok(Arc::clone(made.insert(zeros)))
+    }
+}
+
 impl<'a> ObjectMaker<'a> {
-    pub(super) fn new(place: Scratch<'a>, compression: Compression) -> Self {
+    pub(super) fn new(place: Scratch<'a>, compression: Compression, zeros: &'a ZeroObject) -> Self {
         Self {
             place,
             compression,
             encoder: Encoder::new(),
-            zeros: None,
+            zeros,
         }
     }
 
-    /// Writes the part of the object that holds `plain`, which lies at `offset` in the volume.
-    pub(super) fn make(&mut self, offset: u64, plain: &[u8]) -> Result<MadeObject, EngineError> {
+    /// Writes the part of the object that holds `plain`, which lies at `offset` in the volume and is zeros if
+    /// `are_zeros` says so. Its MD5 is still wanted, unless it is known.
+    pub(super) fn make(
+        &mut self,
+        offset: u64,
+        plain: &[u8],
+        are_zeros: bool,
+    ) -> Result<MadeObject, EngineError> {
         let extent = Extent {
             offset,
             length: plain.len() as u64,
@@ -78,23 +119,14 @@ impl<'a> ObjectMaker<'a> {
                 .store
                 .write_part(self.place.container, self.place.scratch, &name, bytes)
         };
-        if is_zero(plain) {
-            let zeros = match &self.zeros {
-                Some(zeros) if zeros.length == plain.len() => zeros,
-                _ => {
-                    let encoded = encode(&mut self.encoder, self.compression, plain)?;
-                    let bytes = match encoded.compression {
-                        Compression::None => Vec::new(),
-                        _ => encoded.bytes.to_vec(),
-                    };
-                    self.zeros.insert(Zeros {
-                        length: plain.len(),
-                        compression: encoded.compression,
-                        bytes,
-                        md5: digest_object(plain),
-                    })
-                }
-            };
+        if are_zeros && plain.len() == self.zeros.length {
+            let zeros = self.zeros.get(plain, || {
+                let encoded = encode(&mut self.encoder, self.compression, plain)?;
+                Ok(match encoded.compression {
+                    Compression::None => (Compression::None, Vec::new()),
+                    compression => (compression, encoded.bytes.to_vec()),
+                })
+            })?;
             let stored = match zeros.compression {
                 Compression::None => plain,
                 _ => &zeros.bytes,
@@ -102,16 +134,15 @@ impl<'a> ObjectMaker<'a> {
             return Ok(MadeObject {
                 extent,
                 compression: zeros.compression,
-                md5: zeros.md5,
+                md5: Some(zeros.md5),
                 part: write(stored)?,
             });
         }
-        let md5 = digest_object(plain);
         let encoded = encode(&mut self.encoder, self.compression, plain)?;
         Ok(MadeObject {
             extent,
             compression: encoded.compression,
-            md5,
+            md5: None,
             part: write(encoded.bytes)?,
         })
     }

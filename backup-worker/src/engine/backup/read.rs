@@ -1,16 +1,16 @@
 //! Reading one chunk of the frozen volume, without reading its holes.
 
 use crate::engine::EngineError;
+use crate::engine::shelf::Buffer;
 use crate::volume::{Extent, FrozenVolume};
 
-/// One thread's view of the volume, with its buffer.
+/// One thread's view of the volume.
 #[derive(Debug)]
 pub(super) struct ChunkReader<'a> {
     source: &'a dyn FrozenVolume,
     block_size: usize,
-    buffer: Vec<u8>,
-    /// Whether the whole buffer is zeros.
-    zeroed: bool,
+    /// Bytes of every buffer.
+    length: usize,
     /// Which blocks of the chunk have no data at all.
     holes: Vec<bool>,
     /// What the driver said last: from this offset on, the first data is there.
@@ -36,43 +36,49 @@ impl<'a> ChunkReader<'a> {
         Self {
             source,
             block_size,
-            buffer: vec![0; chunk_size],
-            zeroed: true,
+            length: chunk_size,
             holes: Vec::new(),
             known: None,
         }
     }
 
-    /// Reads the bytes of `extent`, at most a chunk.
-    pub(super) fn read(&mut self, extent: Extent) -> Result<Chunk<'_>, EngineError> {
+    /// Reads the bytes of `extent`, at most a chunk, into `buffer`.
+    pub(super) fn read<'b>(
+        &'b mut self,
+        extent: Extent,
+        buffer: &'b mut Buffer,
+    ) -> Result<Chunk<'b>, EngineError> {
+        let Buffer { bytes, zeroed } = buffer;
+        if bytes.is_empty() {
+            *bytes = vec![0; self.length];
+            *zeroed = true;
+        }
         let length = index(extent.length);
         self.holes.clear();
         self.holes.resize(length.div_ceil(self.block_size), true);
         let mut read_bytes = 0;
         let mut filled = extent.offset;
         while let Some(data) = self.data_from(filled, extent.end())? {
-            if !self.zeroed {
-                self.buffer[index(filled - extent.offset)..index(data.offset - extent.offset)]
-                    .fill(0);
+            if !*zeroed {
+                bytes[index(filled - extent.offset)..index(data.offset - extent.offset)].fill(0);
             }
             let start = index(data.offset - extent.offset);
             let end = index(data.end() - extent.offset);
-            self.zeroed = false;
-            self.source
-                .read_at(data.offset, &mut self.buffer[start..end])?;
+            *zeroed = false;
+            self.source.read_at(data.offset, &mut bytes[start..end])?;
             self.holes[start / self.block_size..end.div_ceil(self.block_size)].fill(false);
             read_bytes += data.length;
             filled = data.end();
         }
-        if !self.zeroed {
+        if !*zeroed {
             let tail = index(filled - extent.offset);
             // An untouched chunk makes the whole buffer zeros, so that a long hole is filled once.
-            let end = if tail == 0 { self.buffer.len() } else { length };
-            self.buffer[tail..end].fill(0);
-            self.zeroed = tail == 0;
+            let end = if tail == 0 { bytes.len() } else { length };
+            bytes[tail..end].fill(0);
+            *zeroed = tail == 0;
         }
         Ok(Chunk {
-            data: &self.buffer[..length],
+            data: &bytes[..length],
             holes: &self.holes,
             read_bytes,
         })
@@ -120,21 +126,28 @@ mod tests {
         volume.write(2000, &[6; 100]);
         let frozen = volume.freeze();
         let mut reader = ChunkReader::new(&*frozen, 2048, 512);
+        let mut buffer = Buffer::default();
         for _ in 0..2 {
             let chunk = reader
-                .read(Extent {
-                    offset: 0,
-                    length: 2048,
-                })
+                .read(
+                    Extent {
+                        offset: 0,
+                        length: 2048,
+                    },
+                    &mut buffer,
+                )
                 .unwrap();
             assert_eq!(chunk.data, &volume.bytes()[..2048]);
             assert_eq!(chunk.holes, [true, false, true, false]);
             assert_eq!(chunk.read_bytes, 148);
             let chunk = reader
-                .read(Extent {
-                    offset: 2048,
-                    length: 2048,
-                })
+                .read(
+                    Extent {
+                        offset: 2048,
+                        length: 2048,
+                    },
+                    &mut buffer,
+                )
                 .unwrap();
             assert_eq!(chunk.data, &volume.bytes()[2048..]);
             assert_eq!(chunk.holes, [false, true, true, true]);
@@ -148,12 +161,16 @@ mod tests {
         volume.write(0, &[5; 1024]);
         let frozen = volume.freeze();
         let mut reader = ChunkReader::new(&*frozen, 1024, 512);
+        let mut buffer = Buffer::default();
         for offset in [0, 1024, 2048, 0, 2048] {
             let chunk = reader
-                .read(Extent {
-                    offset,
-                    length: 1024,
-                })
+                .read(
+                    Extent {
+                        offset,
+                        length: 1024,
+                    },
+                    &mut buffer,
+                )
                 .unwrap();
             let at = usize::try_from(offset).unwrap();
             assert_eq!(chunk.data, &volume.bytes()[at..at + 1024]);

@@ -74,7 +74,7 @@ impl<'a> Sealer<'a> {
                 length: narrow(object.extent.length),
                 compression: object.compression,
                 stored_bytes: narrow(object.part.bytes),
-                md5: object.md5,
+                md5: object.md5.expect("what comes from the shelf has its MD5"),
             });
             parts.push((object.part, self.prefix.object(self.object_count)));
         }

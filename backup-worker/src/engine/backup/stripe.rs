@@ -1,7 +1,6 @@
-//! One stripe, run to its end by one thread: read, digest, compare, encode, store.
+//! One stripe, which is a chunk, run to its end by one thread: read, digest, compare, encode, store.
 //!
-//! A stripe is one chunk now. Lanes over several objects need a stripe of several chunks, and
-//! nothing else here changes.
+//! Only the MD5 of its objects is left then. Its bytes stay in their buffer for that; see [`shelf`](crate::engine::shelf).
 
 use std::ops::Range;
 
@@ -10,6 +9,7 @@ use super::plan::{Stripe, changed_runs};
 use super::read::ChunkReader;
 use crate::engine::EngineError;
 use crate::engine::digest::{BlockDigest, ZeroDigests, digest_blocks, is_zero};
+use crate::engine::shelf::{Buffer, Done, Wanted};
 use crate::volume::Extent;
 
 /// What comes out of a stripe.
@@ -27,6 +27,12 @@ pub(super) struct StripeDone {
     pub(super) read_bytes: u64,
     /// Bytes that were zeros, or as the parent has them.
     pub(super) skipped_bytes: u64,
+}
+
+impl Done for StripeDone {
+    fn set_md5(&mut self, object: usize, md5: [u8; 16]) {
+        self.objects[object].md5 = Some(md5);
+    }
 }
 
 /// One thread's tools.
@@ -52,10 +58,15 @@ impl<'a> StripeRunner<'a> {
         }
     }
 
-    /// Runs one stripe.
-    pub(super) fn run(&mut self, number: u64, stripe: &Stripe) -> Result<StripeDone, EngineError> {
+    /// Runs one stripe, and tells of which objects the MD5 is still wanted.
+    pub(super) fn run(
+        &mut self,
+        number: u64,
+        stripe: &Stripe,
+        buffer: &mut Buffer,
+    ) -> Result<(StripeDone, Vec<Wanted>), EngineError> {
         let extent = stripe.extent;
-        let chunk = self.reader.read(extent)?;
+        let chunk = self.reader.read(extent, buffer)?;
 
         let mut digests = Vec::with_capacity(chunk.holes.len());
         self.nonzero.clear();
@@ -69,26 +80,30 @@ impl<'a> StripeRunner<'a> {
 
         changed_runs(&digests, stripe.parent.as_deref(), &mut self.runs);
         let mut objects = Vec::with_capacity(self.runs.len());
-        for run in &self.runs {
-            let start = run.start * self.block_size;
-            let end = chunk.data.len().min(run.end * self.block_size);
-            let plain = &chunk.data[start..end];
-            objects.push(self.maker.make(extent.offset + start as u64, plain)?);
-        }
-
+        let mut wanted = Vec::with_capacity(self.runs.len());
         let mut worked = 0;
         for run in &self.runs {
+            let bytes =
+                run.start * self.block_size..chunk.data.len().min(run.end * self.block_size);
             let from = self.nonzero.partition_point(|index| *index < run.start);
             let to = self.nonzero.partition_point(|index| *index < run.end);
             worked += ((to - from) * self.block_size) as u64; // a short last block counts as whole
+            let offset = extent.offset + bytes.start as u64;
+            let plain = &chunk.data[bytes.clone()];
+            let object = self.maker.make(offset, plain, from == to)?;
+            if object.md5.is_none() {
+                wanted.push((objects.len(), bytes));
+            }
+            objects.push(object);
         }
-        Ok(StripeDone {
+        let done = StripeDone {
             number,
             extent,
             digests,
             objects,
             read_bytes: chunk.read_bytes,
             skipped_bytes: extent.length.saturating_sub(worked),
-        })
+        };
+        Ok((done, wanted))
     }
 }

@@ -303,7 +303,7 @@ impl Walk<'_> {
         let work = |reports: &SyncSender<Report>| {
             let mut runner = WindowRunner::new(shared);
             let mut window = Window::default();
-            while let Some(number) = line.take(&mut window)? {
+            while let Some(number) = line.take(&mut window, || false)? {
                 if self.sample.is_some_and(|sample| !sample.takes(number)) {
                     if reports.send(Report::passed_over(number, &window)).is_err() {
                         break;

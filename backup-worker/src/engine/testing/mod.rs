@@ -29,6 +29,7 @@ pub(super) fn limits(seal_size_bytes: u64) -> EngineLimits {
         threads: 2,
         seal_size_bytes,
         seal_after: Duration::from_secs(60),
+        buffer_bytes: 10 * 4096,
     }
 }
 

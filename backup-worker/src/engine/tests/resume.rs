@@ -135,7 +135,8 @@ fn a_backup_that_is_sealed_to_its_end_reads_nothing_more() {
 
 /// A world where generation 1 was stopped after some batches, and the sheet of the next execution.
 fn begun(volume: &MemoryVolume) -> (World, BackupSheet) {
-    let world = World::new();
+    let mut world = World::new();
+    world.limits.buffer_bytes = 5 * 4096; // so little is in hand that a batch is sealed by then
     let mut sheet = world.sheet(None, Shape::small(Compression::Lz4));
     let monitor = TestMonitor::stopping_at(14, Stop::Fenced);
     world.seal(volume, &sheet, &monitor).unwrap_err();

@@ -53,7 +53,7 @@ fn a_backup_stopped_anywhere_has_sealed_what_it_told_and_little_more() {
             .names(&scratch_place(&names.container, scratch), "part-g1-")
             .len();
         assert!(
-            parts <= 4 + 4 + 2 + 2,
+            parts <= 4 + 8 + 2 + 2,
             "{parts} parts: a batch, and what is in flight"
         );
         // Closing it is refused: there is a gap.

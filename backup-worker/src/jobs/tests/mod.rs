@@ -49,6 +49,7 @@ pub(super) fn environment(
             threads: 1,
             seal_size_bytes,
             seal_after: Duration::from_secs(3600),
+            buffer_bytes: 4 * 4096,
         },
         stop_margin: Duration::ZERO,
         claim_patience: Duration::ZERO,
