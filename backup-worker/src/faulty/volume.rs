@@ -23,10 +23,15 @@ impl FaultyVolumes {
         })
     }
 
-    fn frozen(&self, inner: Box<dyn FrozenVolume>) -> Box<dyn FrozenVolume> {
+    fn opened(&self, inner: Box<dyn FrozenVolume>) -> Box<dyn FrozenVolume> {
+        Self::frozen(inner, &self.faults)
+    }
+
+    /// A frozen volume of its own.
+    pub(crate) fn frozen(inner: Box<dyn FrozenVolume>, faults: &Faults) -> Box<dyn FrozenVolume> {
         Box::new(FaultyFrozen {
             inner,
-            faults: self.faults.clone(),
+            faults: faults.clone(),
         })
     }
 }
@@ -83,7 +88,7 @@ impl VolumeDriver for FaultyVolumes {
         let frozen = call(&self.faults, Verb::Freeze, snapshot, || {
             self.inner.freeze(volume, snapshot, generation, in_use)
         })?;
-        Ok(self.frozen(frozen))
+        Ok(self.opened(frozen))
     }
 
     fn reopen(
@@ -95,7 +100,7 @@ impl VolumeDriver for FaultyVolumes {
         let frozen = call(&self.faults, Verb::Freeze, snapshot, || {
             self.inner.reopen(volume, snapshot, identity)
         })?;
-        Ok(frozen.map(|frozen| self.frozen(frozen)))
+        Ok(frozen.map(|frozen| self.opened(frozen)))
     }
 
     fn remove_snapshot(&self, volume: &VolumeRef, snapshot: &str) -> Result<(), VolumeError> {
@@ -116,7 +121,7 @@ impl VolumeDriver for FaultyVolumes {
         let frozen = call(&self.faults, Verb::Freeze, name, || {
             self.inner.open_snapshot(snapshot)
         })?;
-        Ok(self.frozen(frozen))
+        Ok(self.opened(frozen))
     }
 
     fn delete_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), VolumeError> {
@@ -165,6 +170,14 @@ impl FrozenVolume for FaultyFrozen {
 
     fn next_data(&self, offset: u64) -> Result<Option<Extent>, VolumeError> {
         self.inner.next_data(offset)
+    }
+
+    fn will_read(&self, extent: Extent) {
+        self.inner.will_read(extent);
+    }
+
+    fn was_read(&self, extent: Extent) {
+        self.inner.was_read(extent);
     }
 
     fn check_unchanged(&self) -> Result<(), VolumeError> {

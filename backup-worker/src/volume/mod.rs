@@ -237,6 +237,13 @@ pub trait FrozenVolume: Debug + Send + Sync {
     /// When the system refuses.
     fn next_data(&self, offset: u64) -> Result<Option<Extent>, VolumeError>;
 
+    /// Says that these bytes, which are data, will be read soon. A hint.
+    fn will_read(&self, extent: Extent);
+
+    /// Says that these bytes were read and will not be read again, so that they need not stay in the host's memory in
+    /// place of what others use. A hint.
+    fn was_read(&self, extent: Extent);
+
     /// For a volume that is read in place: fails if it changed since it was opened. Called at each seal
     /// and before commit; a real snapshot has nothing to check.
     ///

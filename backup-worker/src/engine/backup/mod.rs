@@ -123,7 +123,7 @@ fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
     let mut sealer = Sealer::new(place, &names.prefix, source, &*task.monitor, &chain);
     let work = |results: &SyncSender<StripeDone>| {
         let mut runner = StripeRunner::new(
-            ChunkReader::new(source, layout.chunk_size, layout.block_size),
+            ChunkReader::new(source, layout.chunk_size, layout.block_size, threads),
             ObjectMaker::new(place, sheet.options.compression, &zeros),
             layout.block_size,
         );

@@ -11,6 +11,8 @@ pub(super) struct ChunkReader<'a> {
     block_size: usize,
     /// Bytes of every buffer.
     length: usize,
+    /// So many bytes behind a chunk are read by others meanwhile.
+    ahead: u64,
     /// Which blocks of the chunk have no data at all.
     holes: Vec<bool>,
     /// What the driver said last: from this offset on, the first data is there.
@@ -29,7 +31,14 @@ pub(super) struct Chunk<'b> {
 }
 
 impl<'a> ChunkReader<'a> {
-    pub(super) fn new(source: &'a dyn FrozenVolume, chunk_size: usize, block_size: usize) -> Self {
+    /// For one of so many threads that take chunks in turn.
+    pub(super) fn new(
+        source: &'a dyn FrozenVolume,
+        chunk_size: usize,
+        block_size: usize,
+        threads: usize,
+    ) -> Self {
+        let ahead = (threads.saturating_sub(1) * chunk_size) as u64;
         let chunk_size = usize::try_from(source.size_bytes())
             .unwrap_or(usize::MAX)
             .min(chunk_size);
@@ -37,6 +46,7 @@ impl<'a> ChunkReader<'a> {
             source,
             block_size,
             length: chunk_size,
+            ahead,
             holes: Vec::new(),
             known: None,
         }
@@ -65,7 +75,9 @@ impl<'a> ChunkReader<'a> {
             let start = index(data.offset - extent.offset);
             let end = index(data.end() - extent.offset);
             *zeroed = false;
+            self.ask_for_the_next(extent);
             self.source.read_at(data.offset, &mut bytes[start..end])?;
+            self.source.was_read(data);
             self.holes[start / self.block_size..end.div_ceil(self.block_size)].fill(false);
             read_bytes += data.length;
             filled = data.end();
@@ -82,6 +94,18 @@ impl<'a> ChunkReader<'a> {
             holes: &self.holes,
             read_bytes,
         })
+    }
+
+    /// Where the data that is being read goes on behind this chunk and those that others have, it is read while
+    /// all are at work. Only where it goes on: read ahead, a hole would take memory like data.
+    fn ask_for_the_next(&self, chunk: Extent) {
+        if let Some((_, Some(run))) = self.known {
+            let offset = chunk.end() + self.ahead;
+            let length = run.end().saturating_sub(offset).min(self.length as u64);
+            if length > 0 {
+                self.source.will_read(Extent { offset, length });
+            }
+        }
     }
 
     /// The first run of data at or after `from`, inside `from..end`.
@@ -125,7 +149,7 @@ mod tests {
         volume.write(600, &[5; 100]);
         volume.write(2000, &[6; 100]);
         let frozen = volume.freeze();
-        let mut reader = ChunkReader::new(&*frozen, 2048, 512);
+        let mut reader = ChunkReader::new(&*frozen, 2048, 512, 2);
         let mut buffer = Buffer::default();
         for _ in 0..2 {
             let chunk = reader
@@ -160,7 +184,7 @@ mod tests {
         let mut volume = MemoryVolume::new(3072);
         volume.write(0, &[5; 1024]);
         let frozen = volume.freeze();
-        let mut reader = ChunkReader::new(&*frozen, 1024, 512);
+        let mut reader = ChunkReader::new(&*frozen, 1024, 512, 1);
         let mut buffer = Buffer::default();
         for offset in [0, 1024, 2048, 0, 2048] {
             let chunk = reader

@@ -81,6 +81,19 @@ impl FrozenVolume for MemoryVolume {
         }))
     }
 
+    fn will_read(&self, extent: Extent) {
+        assert!(extent.length > 0 && extent.end() <= self.size_bytes());
+        let range = usize::try_from(extent.offset).unwrap()..usize::try_from(extent.end()).unwrap();
+        assert!(
+            self.written[range].iter().all(|is_data| *is_data),
+            "a hole is not read ahead"
+        );
+    }
+
+    fn was_read(&self, extent: Extent) {
+        assert!(extent.end() <= self.size_bytes());
+    }
+
     fn check_unchanged(&self) -> Result<(), VolumeError> {
         Ok(())
     }

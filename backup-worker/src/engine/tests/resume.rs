@@ -7,7 +7,7 @@ use common::messages::sheet::BackupSheet;
 
 use crate::engine::testing::{MemoryVolume, Shape, TestMonitor, World, noise, scratch_place};
 use crate::engine::{BackupTask, EngineError, Sealed, Stop, backup};
-use crate::faulty::{Faults, FaultyStore, Verb};
+use crate::faulty::{Faults, FaultyStore, FaultyVolumes, Verb};
 use crate::format::segment::{SegmentChain, longest_chain};
 
 const SIZE: usize = 70_000;
@@ -131,6 +131,40 @@ fn a_backup_that_is_sealed_to_its_end_reads_nothing_more() {
     assert_eq!(faults.take(Verb::WritePart), Vec::<String>::new());
     world.close(&volume, &sheet, &monitor).unwrap();
     world.assert_restores(&[&sheet], volume.bytes());
+}
+
+#[test]
+fn an_unchanged_volume_stores_no_object_and_no_hole_is_read() {
+    let world = World::new();
+    let mut volume = volume();
+    volume.trim(8192, 3 * 4096);
+    let shape = Shape::small(Compression::Lz4);
+    let full = world.backup(&volume, None, shape);
+    let sheet = world.sheet(Some(&full), shape);
+    let stored = Faults::default();
+    let read = Faults::default();
+    let sealed = backup(&BackupTask {
+        sheet: &sheet,
+        generation: 1,
+        source: FaultyVolumes::frozen(Box::new(volume.clone()), &read).into(),
+        store: FaultyStore::new(world.store.clone(), &stored),
+        limits: world.limits,
+        monitor: TestMonitor::new(),
+    })
+    .unwrap();
+    assert_eq!(sealed.object_count, 0);
+    assert_eq!(stored.take(Verb::WritePart), Vec::<String>::new());
+    let mut offsets: Vec<u64> = read
+        .take(Verb::ReadVolume)
+        .iter()
+        .map(|offset| offset.parse().unwrap())
+        .collect();
+    offsets.sort_unstable();
+    // Each chunk from where its data begins, once; none in 8192..20480, nor in 32768..36864, which are holes.
+    let chunks = [0, 4096, 20_480, 24_576, 28_672, 40_000];
+    let rest = (40_960..SIZE as u64).step_by(4096);
+    assert_eq!(offsets, chunks.into_iter().chain(rest).collect::<Vec<_>>());
+    assert!(sealed.totals.read.0 == 60_000 - 3 * 4096);
 }
 
 /// A world where generation 1 was stopped after some batches, and the sheet of the next execution.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use common::domain::ContainerName;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::root::{Root, entry};
@@ -104,6 +104,12 @@ pub(super) fn create(directory: &OwnedFd, name: &str) -> io::Result<File> {
     let file = entry(directory.as_fd(), name, flags, FILE_MODE)?;
     rustix::fs::fchmod(&file, FILE_MODE)?;
     Ok(File::from(file))
+}
+
+/// Says that the bytes of a file are not wanted in memory. Those that are not on the disk yet are on their way there
+/// from now on, so that a sync finds little left to do; those that are make room for what others use.
+pub(super) fn forget(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed); // a hint
 }
 
 /// Removes a name, which may be gone.

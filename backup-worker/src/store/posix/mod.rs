@@ -27,8 +27,8 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use self::container::{
-    CONTAINER_MODE, Container, PARENT_MODE, check_name, check_scratch, create, failed, io_failed,
-    make_directory, unlink,
+    CONTAINER_MODE, Container, PARENT_MODE, check_name, check_scratch, create, failed, forget,
+    io_failed, make_directory, unlink,
 };
 use super::nfs::Share;
 use super::{BackupStore, Part, StoreError};
@@ -175,9 +175,12 @@ impl BackupStore for PosixStore {
         let write = || {
             common::faults::io("store.io")?;
             unlink(&directory, part)?;
-            create(&directory, part)?.write_all(data)
+            let mut file = create(&directory, part)?;
+            file.write_all(data)?;
+            forget(&file);
+            Ok(())
         };
-        write().map_err(|source| io_failed("write", &container.below(part), source))?;
+        write().map_err(|source: io::Error| io_failed("write", &container.below(part), source))?;
         Ok(Part {
             name: part.to_owned(),
             bytes: data.len() as u64,
@@ -244,6 +247,7 @@ impl BackupStore for PosixStore {
                     let _ = unlink(&directory, &part.name);
                     io_failed("sync", &path, source)
                 })?;
+            forget(&file);
             common::failpoint!("store.rename");
             rustix::fs::renameat(&directory, &part.name, &container.fd, object)
                 .map_err(|errno| failed("publish", &path, errno))?;

@@ -1,10 +1,11 @@
 //! An open file as a frozen volume, and as the target of a restore.
 
 use std::fs::File;
+use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{Advice, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::super::{Extent, FrozenVolume, TargetVolume, VolumeError};
@@ -85,6 +86,14 @@ impl FrozenVolume for FrozenFile {
             .map_err(|error| self.place.io("look for data in", error))
     }
 
+    fn will_read(&self, extent: Extent) {
+        advise(&self.file, extent, Advice::WillNeed);
+    }
+
+    fn was_read(&self, extent: Extent) {
+        advise(&self.file, extent, Advice::DontNeed);
+    }
+
     fn check_unchanged(&self) -> Result<(), VolumeError> {
         let Some(opened) = &self.in_place else {
             return Ok(());
@@ -96,6 +105,11 @@ impl FrozenVolume for FrozenFile {
             Err(VolumeError::SourceChanged { doing: "read" })
         }
     }
+}
+
+/// A file system that takes no hints is as good.
+fn advise(file: &File, extent: Extent, advice: Advice) {
+    let _ = rustix::fs::fadvise(file, extent.offset, NonZero::new(extent.length), advice);
 }
 
 /// A volume that a restore writes. The lock lives as long as the open file.
@@ -151,6 +165,12 @@ impl TargetVolume for LockedFile {
     fn sync(&self) -> Result<(), VolumeError> {
         common::faults::io("volume.io")
             .and_then(|()| self.file.sync_data())
-            .map_err(|error| self.place.io("make durable", error))
+            .map_err(|error| self.place.io("make durable", error))?;
+        let all = Extent {
+            offset: 0,
+            length: self.size_bytes,
+        };
+        advise(&self.file, all, Advice::DontNeed); // what is durable need not crowd the host's memory
+        Ok(())
     }
 }
