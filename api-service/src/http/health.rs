@@ -1,5 +1,7 @@
 //! Probes: whether the process lives, and whether it can do its work.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -10,6 +12,9 @@ use serde_json::{Value, json};
 
 use super::metrics;
 use crate::state::AppState;
+
+/// How long the database may take to answer a probe, which wants an answer itself.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Their routes.
 pub(super) fn routes() -> Router<AppState> {
@@ -29,11 +34,12 @@ async fn alive() -> &'static str {
 /// missing is named, with the reason; whether this process has the lead is told too, and need not be so: requests are still accepted without the broker, but not above
 /// the high-water mark.
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
-    let outbox = state.store.outbox_backlog().await;
-    let database = outbox
-        .as_ref()
-        .map(|_| ())
-        .map_err(|error| error_chain(error));
+    let asked = state.store.outbox_backlog();
+    let outbox = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(answered) => answered.map_err(|error| error_chain(&error)),
+        Err(_) => Err("it does not answer".to_owned()),
+    };
+    let database = outbox.as_ref().map(|_| ()).map_err(Clone::clone);
     let consuming = broker(&state.broker.borrow());
     let broker = consuming.and_then(|()| broker(&state.publishing.borrow()));
     let outbox = outbox.ok();

@@ -14,10 +14,8 @@ use tokio::sync::{Notify, broadcast};
 use super::engine::Engine;
 use super::{Inner, SETTLED_BACKLOG, Store, StoreError, failed};
 
-/// How long a change waits for its turn in this process, and for a connection.
-const WRITER_PATIENCE: Duration = Duration::from_secs(10);
-/// How long who only reads waits for a connection: a probe wants an answer.
-const READER_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a connection is waited for.
+const ACQUIRE: Duration = Duration::from_secs(10);
 
 impl Store {
     /// Opens the database, creates a file if there is none, and brings the schema up to date.
@@ -61,10 +59,10 @@ impl Store {
         sqlx::any::install_default_drivers();
         let url = engine.connect_to(&settings.database.url, as_server);
         let session = engine.session();
-        let pool = |connections, patience| {
+        let pool = |connections| {
             AnyPoolOptions::new()
                 .max_connections(connections)
-                .acquire_timeout(patience)
+                .acquire_timeout(ACQUIRE)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         for statement in session {
@@ -74,13 +72,13 @@ impl Store {
                     })
                 })
         };
-        let open = async |connections, patience| {
-            let opened = pool(connections, patience).connect(&url).await;
+        let open = async |connections| {
+            let opened = pool(connections).connect(&url).await;
             opened.map_err(failed("open the database"))
         };
         Ok(Self(Arc::new(Inner {
-            writer: open(1, WRITER_PATIENCE).await?,
-            readers: open(4, READER_PATIENCE).await?,
+            writer: open(1).await?,
+            readers: open(4).await?,
             engine,
             settings: Arc::clone(&settings),
             clock,
