@@ -19,7 +19,7 @@ async fn two(change: impl FnOnce(&mut Settings)) -> Option<(World, Store)> {
     Some((world, other.unwrap()))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_api_services_together_keep_to_a_quota_and_to_one_job_a_volume() {
     let limit = 5;
     let change = |settings: &mut Settings| settings.quota.backups = limit;
@@ -51,7 +51,7 @@ async fn two_api_services_together_keep_to_a_quota_and_to_one_job_a_volume() {
     assert_eq!(i64::try_from(accepted.len()).unwrap(), limit);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_backup_is_cancelled_or_committed_and_never_both_whoever_is_asked() {
     let Some((world, other)) = two(|_| {}).await else {
         return;
