@@ -109,11 +109,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Decides that only clean-up is left. The first reason stays.
+    /// Decides that only clean-up is left. The first reason stays. Committed data that is lost can no longer be
+    /// finished, so such a job is an ordinary one again.
     pub(crate) async fn give_job_up(&mut self, job: JobId, reason: &str) -> Result<(), StoreError> {
         let now = micros(self.now);
         sqlx::query(
-            "UPDATE jobs SET give_up = $2, give_up_at = $3 WHERE id = $1 AND give_up IS NULL",
+            "UPDATE jobs SET give_up = $2, give_up_at = $3, \
+             state = CASE state WHEN 'committing' THEN 'running' ELSE state END \
+             WHERE id = $1 AND give_up IS NULL",
         )
         .bind(job.to_string())
         .bind(plain(reason))

@@ -198,6 +198,9 @@ impl Model {
             }
             AttemptState::GivenUp | AttemptState::Abandoned | AttemptState::Deleted => {}
         }
+        if !self.given_up && self.state == JobState::Committing {
+            self.state = JobState::Running;
+        }
         self.given_up = true;
         Answer::Done
     }
