@@ -10,7 +10,7 @@
 //! [`line`], run each to its end, and send what came out through one bounded channel to one collector,
 //! which is the calling thread. There are no stages with queues between them: no core idles while
 //! another stage is slow, data stays near the core that read it, and memory is fixed at the start.
-//! Only MD5 waits, on a [`shelf`], until there are several objects to digest side by side.
+//! Only MD5 waits, on a shelf (`shelf.rs`), until there are several objects to digest side by side.
 //!
 //! **Memory ceiling** of a backup. Buffers have a budget, [`EngineLimits::buffer_bytes`], which `EngineLimits::room` shares
 //! out. With C = object size, T = threads, B = buffers, and one 32-byte digest for each 32 KiB block:
