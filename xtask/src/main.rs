@@ -84,7 +84,7 @@ enum Command {
         /// Only the clients that people have and the real Cinder, against running stacks
         #[arg(long, conflicts_with = "quick")]
         clients: bool,
-        /// Only what is run on PostgreSQL: the api-service's own tests and a part of the system's
+        /// Only what is run on PostgreSQL: the api-service's own tests and the system's
         #[arg(long, conflicts_with_all = ["quick", "clients"])]
         postgres: bool,
         /// Only the fault suite: processes killed, stopped and cut off in every way they should survive

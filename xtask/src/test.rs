@@ -1,7 +1,7 @@
 //! `test`: all that CI runs, from a fresh clone to one line of numbers.
 //!
 //! One private broker serves every test that needs one; the tests find it by
-//! `EMBERKEEP_TEST_AMQP_URL` and `EMBERKEEP_TEST_MANAGEMENT_URL`. All that depends on the database is run once more on
+//! `EMBERKEEP_TEST_AMQP_URL` and `EMBERKEEP_TEST_MANAGEMENT_URL`. All that stands on the database is run once more on
 //! PostgreSQL, on a private cluster at `EMBERKEEP_TEST_POSTGRES_URL`. A test that cannot run on this machine prints
 //! `SKIPPED: why` and is counted as skipped, not as passed.
 
@@ -30,9 +30,8 @@ const SLOW: &str = "slow_ones::";
 /// The module of `tests/system` that only PostgreSQL can run.
 const REPLICAS: &str = "replicas::";
 
-/// What runs on PostgreSQL: all tests of the api-service, and of the system those that go through most statements.
-const ON_POSTGRES: &str = "package(api-service) | (binary_id(tests::system) & \
-    test(/^(backups|restores|deletes|snapshots|replicas)::/))";
+/// What runs on PostgreSQL: all that stands on the database.
+const ON_POSTGRES: &str = "package(api-service) | binary_id(tests::system)";
 
 /// The stage of those.
 const POSTGRES_TESTS: &str = "tests on PostgreSQL";
@@ -250,15 +249,7 @@ async fn run_on_postgres(
         ]],
         Runner::Cargo => &[
             &["--package", "api-service", "--lib"],
-            &[
-                "--package",
-                "tests",
-                "--test",
-                "system",
-                "--",
-                "--skip",
-                SLOW,
-            ],
+            &["--package", "tests", "--test", "system"],
         ],
     };
     for arguments in runs {
