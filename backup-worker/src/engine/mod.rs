@@ -30,7 +30,8 @@
 //! and of a restore, with E objects in all backups of the chain:
 //!
 //! ```text
-//!   T × (1 MiB of volume bytes + up to 16 open decoders)        2 × (1 + 16 × 4) MiB  = 130 MiB
+//!   B × the longest object up to 16 MiB                        16 × 8 MiB             = 128 MiB   within the budget
+//! + T × up to 16 open decoders                                  2 × 16 × 4 MiB        = 128 MiB
 //! + T × (a window: 65536 digests, 16384 pieces of 24 bytes)     2 × (2 + 0.4) MiB     =   5 MiB
 //! + the plan: E × 56 bytes, once                               E = 131072 for 1 TiB   =   7 MiB
 //! ```
@@ -113,6 +114,19 @@ impl EngineLimits {
         let spare = threads + threads / 2;
         let lanes = buffers.saturating_sub(spare).clamp(1, LANES_MAX);
         (threads, Room { buffers, lanes })
+    }
+
+    /// Buffers of this size for all threads of a restore.
+    fn restore_room(&self, buffer_bytes: usize) -> Room {
+        let threads = self.threads.max(1);
+        let at_most = self.buffer_bytes.min(IN_HAND_MAX) / buffer_bytes.max(1) as u64;
+        let buffers = usize::try_from(at_most).unwrap_or(usize::MAX);
+        let buffers = buffers.clamp(threads, LANES_MAX + 2 * threads);
+        let lanes = buffers.saturating_sub(threads + threads / 2);
+        Room {
+            buffers,
+            lanes: lanes.clamp(1, LANES_MAX),
+        }
     }
 }
 

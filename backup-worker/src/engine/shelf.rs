@@ -50,6 +50,7 @@ pub(super) struct Room {
 /// See the module.
 pub(super) struct Shelf<D> {
     room: Room,
+    wait_max: Duration,
     state: Mutex<State<D>>,
     changed: Condvar,
 }
@@ -68,6 +69,13 @@ struct Waiting<D> {
     since: Instant,
 }
 
+impl<D> State<D> {
+    fn is_late(&self, wait_max: Duration) -> bool {
+        let oldest = self.waiting.first();
+        oldest.is_some_and(|oldest| oldest.since.elapsed() >= wait_max)
+    }
+}
+
 impl<D: Done> Shelf<D> {
     /// An empty shelf. There is room for one buffer at least.
     pub(super) fn new(room: Room) -> Self {
@@ -76,6 +84,7 @@ impl<D: Done> Shelf<D> {
                 buffers: room.buffers.max(1),
                 lanes: room.lanes.max(1),
             },
+            wait_max: WAIT_MAX,
             state: Mutex::new(State {
                 free: Vec::new(),
                 made: 0,
@@ -126,12 +135,19 @@ impl<D: Done> Shelf<D> {
             wanted,
             since: Instant::now(),
         });
-        let is_late = state.waiting[0].since.elapsed() >= WAIT_MAX;
-        if is_late || state.waiting.len() >= self.room.lanes {
+        if state.is_late(self.wait_max) || state.waiting.len() >= self.room.lanes {
             return self.digest(state, finish);
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Digests all that waits if any of it has waited for long: for who has long work to do and puts nothing here.
+    pub(super) fn clear_late(&self, finish: impl FnMut(D)) {
+        let state = self.lock();
+        if state.is_late(self.wait_max) {
+            self.digest(state, finish);
+        }
     }
 
     /// Digests all that waits; tells whether anything did.
@@ -327,6 +343,28 @@ mod tests {
         put(&shelf, 4, finish);
         assert!(shelf.clear(finish));
         assert_eq!(finished.load(Ordering::Relaxed), 5);
+    }
+
+    #[test]
+    fn what_waited_for_long_is_digested_by_whoever_comes_by() {
+        let room = Room {
+            buffers: 6,
+            lanes: 4,
+        };
+        let finished = AtomicUsize::new(0);
+        let finish = |_| {
+            finished.fetch_add(1, Ordering::Relaxed);
+        };
+        let mut shelf = Shelf::new(room);
+        shelf.wait_max = Duration::MAX;
+        put(&shelf, 0, finish);
+        shelf.clear_late(finish);
+        assert_eq!(finished.load(Ordering::Relaxed), 0);
+        shelf.wait_max = Duration::ZERO;
+        shelf.clear_late(finish);
+        assert_eq!(finished.load(Ordering::Relaxed), 1);
+        put(&shelf, 1, finish);
+        assert_eq!(finished.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -228,6 +228,12 @@ impl Chain {
             .map_err(|source| EngineError::Codec { source })
     }
 
+    /// Whether this is the MD5 of an object, as far as is known.
+    pub(super) fn is_recorded_md5(&self, index: u32, md5: [u8; 16]) -> bool {
+        let recorded = self.objects[index as usize].md5;
+        recorded.is_none_or(|recorded| recorded == md5)
+    }
+
     /// An error of the target while an object was read.
     pub(super) fn unreadable(&self, index: usize, source: io::Error) -> EngineError {
         EngineError::Store(StoreError::Unreadable {

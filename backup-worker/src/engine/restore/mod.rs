@@ -20,6 +20,10 @@
 //!   Such objects are always read to their end.
 //! * A block that no object has must be zeros by its digest. Without digests a gap keeps what the target has, as in Cinder.
 //!
+//! Objects that fit into a buffer wait in it, written, until the MD5 of several is computed side by side; the mark stays
+//! before them meanwhile. See [`shelf`](super::shelf). A restore that has to stop digests what waits before it leaves, so
+//! that its mark is as far as it has written.
+//!
 //! Damage does not end a restore at once: whatever is good is written, every bad extent is named, and the restore fails.
 
 mod chain;
@@ -38,7 +42,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use common::messages::sheet::{StoredBackup, WorkTotals};
 use sha2::{Digest as _, Sha256};
 
-use self::chain::Chain;
+use self::chain::{Chain, ChainObject};
 use self::collect::Collecting;
 use self::digests::{CountedDigests, WantedFile};
 pub use self::measure::{Measured, measure};
@@ -46,6 +50,7 @@ use self::merge::{Merge, by_offset};
 use self::run::{Report, Shared, Sink, WindowRunner};
 use self::windows::{Window, Windows};
 use super::line::Line;
+use super::shelf::Shelf;
 use super::{BadExtent, Damage, EngineError, EngineLimits, Monitor, crew};
 use crate::store::BackupStore;
 use crate::volume::TargetVolume;
@@ -56,6 +61,9 @@ const NO_DIGEST_BLOCK: u64 = 32 << 10;
 const BATCH_MAX: usize = 1 << 20;
 /// Nor are more blocks than that: as many as [`BATCH_MAX`] has of the usual size.
 const BATCH_BLOCKS_MAX: usize = 32;
+
+/// Longer objects are streamed, and their MD5 is computed as they pass.
+const WHOLE_MAX: u64 = 16 << 20;
 
 /// A backup to restore.
 #[derive(Debug)]
@@ -273,6 +281,7 @@ impl Walk<'_> {
             monitor: self.monitor,
             block_size: block,
             batch,
+            buffer: self.buffer(chain.objects(), block, batch),
             whole_blocks_end: last_block.unwrap_or(0),
             last_block,
             damage: &damage,
@@ -291,6 +300,20 @@ impl Walk<'_> {
         })
     }
 
+    /// Bytes of a buffer: an object's, so that all of it can be digested at once, if the threads' buffers have room for that.
+    fn buffer(&self, objects: &[ChainObject], block: usize, batch: usize) -> usize {
+        let lengths = objects.iter().map(|object| object.length);
+        let longest = lengths.filter(|length| *length <= WHOLE_MAX).max();
+        let longest = longest.map_or(0, |length| usize::try_from(length).unwrap_or(0));
+        let buffer = batch.max(longest.next_multiple_of(block));
+        let threads = self.limits.threads.max(1) as u64;
+        if buffer as u64 * threads <= self.limits.buffer_bytes {
+            buffer
+        } else {
+            batch
+        }
+    }
+
     fn walk(
         &self,
         shared: Shared<'_>,
@@ -299,20 +322,33 @@ impl Walk<'_> {
         end: u64,
     ) -> Result<WorkTotals, EngineError> {
         let threads = self.limits.threads.max(1);
-        let line = Line::new(windows, 2 * threads);
+        let room = self.limits.restore_room(shared.buffer);
+        let shelf = Shelf::new(room);
+        let line = Line::new(windows, room.buffers + 2 * threads);
         let work = |reports: &SyncSender<Report>| {
             let mut runner = WindowRunner::new(shared);
             let mut window = Window::default();
-            while let Some(number) = line.take(&mut window, || false)? {
-                if self.sample.is_some_and(|sample| !sample.takes(number)) {
-                    if reports.send(Report::passed_over(number, &window)).is_err() {
-                        break;
+            let report = |report| reports.send(report).is_ok();
+            let finish = |done| shared.finish(done, report);
+            let mut walk = || {
+                while let Some(number) = line.take(&mut window, || shelf.clear(finish))? {
+                    if self.sample.is_some_and(|sample| !sample.takes(number)) {
+                        if !report(Report::passed_over(number, &window)) {
+                            break;
+                        }
+                        continue;
                     }
-                    continue;
+                    runner.run(number, &window, &shelf, report)?;
                 }
-                runner.run(number, &window, |report| reports.send(report).is_ok())?;
+                Ok(())
+            };
+            let left = walk();
+            if left.is_err() {
+                line.halt(); // nobody begins anything new meanwhile
             }
-            Ok(())
+            // However this thread leaves, what waits is written, and who goes on need not write it again.
+            shelf.clear(finish);
+            left
         };
         let collecting = Collecting {
             sink: self.sink,

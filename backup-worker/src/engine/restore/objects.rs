@@ -18,6 +18,9 @@ const OPEN_MAX: usize = 16;
 /// Bytes that are decoded at once to get past them.
 const SKIP: usize = 64 << 10;
 
+/// Said of an object whose bytes are others than those that were stored.
+pub(super) const NOT_ITS_MD5: &str = "its MD5 is not the recorded one";
+
 /// Why bytes of an object cannot be had.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -48,7 +51,8 @@ struct OpenObject {
     index: u32,
     position: u64,
     plain: Box<dyn Read>,
-    md5: Md5,
+    /// `None` if who reads it sees to it.
+    md5: Option<Md5>,
 }
 
 impl std::fmt::Debug for OpenObjects<'_> {
@@ -83,6 +87,14 @@ impl<'a> OpenObjects<'a> {
             self.broken.push((index, why.clone()));
         }
         outcome
+    }
+
+    /// Fills `buffer` with all of object `index`, whose length is right then, and leaves its MD5 to the caller. Tells
+    /// whether there is one to compare with.
+    pub(super) fn read_whole(&mut self, index: u32, buffer: &mut [u8]) -> Result<bool, Fault> {
+        let mut open = self.begin(index, None)?;
+        self.fill(&mut open, buffer)?;
+        Ok(self.chain.objects()[index as usize].md5.is_some())
     }
 
     /// Closes the objects that end at or before `position` of the volume. Those for which `to_the_end` says so
@@ -127,7 +139,7 @@ impl<'a> OpenObjects<'a> {
         let open = self.open.iter().position(|open| open.index == index);
         let mut open = match open.map(|slot| self.open.remove(slot)) {
             Some(open) if open.position <= at => open,
-            _ => self.begin(index)?,
+            _ => self.begin(index, Some(Md5::new()))?,
         };
         while open.position < at {
             let step = usize::try_from(at - open.position).map_or(SKIP, |left| left.min(SKIP));
@@ -145,24 +157,24 @@ impl<'a> OpenObjects<'a> {
             return Ok(());
         }
         // The decoder gave the last byte, so it has checked the end already.
-        let md5: [u8; 16] = open.md5.finalize().into();
-        if object.md5.is_some_and(|recorded| recorded != md5) {
+        let md5 = open.md5.map(|md5| md5.finalize().into());
+        if md5.is_some_and(|md5| !self.chain.is_recorded_md5(index, md5)) {
             return Err(Fault::Damage {
-                why: "its MD5 is not the recorded one".to_owned(),
+                why: NOT_ITS_MD5.to_owned(),
                 whole: true,
             });
         }
         Ok(())
     }
 
-    fn begin(&self, index: u32) -> Result<OpenObject, Fault> {
+    fn begin(&self, index: u32, md5: Option<Md5>) -> Result<OpenObject, Fault> {
         let length = Length::Exactly(self.chain.objects()[index as usize].length);
         match self.chain.open(self.store, index as usize, length) {
             Ok(plain) => Ok(OpenObject {
                 index,
                 position: 0,
                 plain: Box::new(plain),
-                md5: Md5::new(),
+                md5,
             }),
             Err(EngineError::Store(
                 StoreError::NoSuchObject { .. } | StoreError::NoSuchContainer { .. },
@@ -200,7 +212,9 @@ impl<'a> OpenObjects<'a> {
                     });
                 }
             };
-            open.md5.update(&buffer[filled..filled + got]);
+            if let Some(md5) = &mut open.md5 {
+                md5.update(&buffer[filled..filled + got]);
+            }
             filled += got;
             open.position += got as u64;
             self.decoded_bytes += got as u64;

@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use super::chain::Chain;
 use super::check::{BlockChecker, Verdict, push_range};
 use super::merge::Piece;
-use super::objects::{Fault, OpenObjects};
+use super::objects::{Fault, NOT_ITS_MD5, OpenObjects};
 use super::windows::Window;
 use crate::engine::digest::is_zero;
+use crate::engine::shelf::{Done, Lent, Shelf, Wanted};
 use crate::engine::{BadExtent, Damage, EngineError, Monitor, TargetHolds};
 use crate::store::BackupStore;
 use crate::volume::TargetVolume;
@@ -34,8 +35,10 @@ pub(super) struct Shared<'a> {
     pub(super) monitor: &'a dyn Monitor,
     /// Bytes of a block; of a convenient piece when there are no digests.
     pub(super) block_size: usize,
-    /// Bytes of the volume that are checked and written at once; whole blocks.
+    /// Bytes of the volume that are checked and written at once where a window does not fit into a buffer; whole blocks.
     pub(super) batch: usize,
+    /// Bytes of a buffer; a batch at least.
+    pub(super) buffer: usize,
     /// Bytes below this are covered by digests of whole blocks.
     pub(super) whole_blocks_end: u64,
     /// Where the volume's last, perhaps short block begins, if there are digests.
@@ -60,6 +63,14 @@ pub(super) struct Report {
     pub(super) read: u64,
     /// Bytes written to the target.
     pub(super) written: u64,
+    /// Objects of which all bytes were in the buffer, and their MD5 once it is known.
+    pub(super) objects: Vec<(u32, Option<[u8; 16]>)>,
+}
+
+impl Done for Report {
+    fn set_md5(&mut self, object: usize, md5: [u8; 16]) {
+        self.objects[object].1 = Some(md5);
+    }
 }
 
 impl Report {
@@ -72,6 +83,7 @@ impl Report {
             done: window.end - window.start,
             read: 0,
             written: 0,
+            objects: Vec::new(),
         }
     }
 }
@@ -82,7 +94,6 @@ pub(super) struct WindowRunner<'a> {
     shared: Shared<'a>,
     objects: OpenObjects<'a>,
     checker: BlockChecker,
-    buffer: Vec<u8>,
     /// What the target has; of use only where an earlier execution may have written.
     found: Vec<u8>,
     /// What objects gave of the batch, and what they failed to give; offsets in the buffer.
@@ -90,6 +101,8 @@ pub(super) struct WindowRunner<'a> {
     missing: Vec<Range<usize>>,
     /// Objects that gave all their bytes, and not those of their MD5.
     doubtful: Vec<(u32, String)>,
+    /// Objects of which all bytes are in the buffer, and where.
+    whole: Vec<(u32, Range<usize>)>,
     verdicts: Vec<Verdict>,
     writes: Vec<Range<usize>>,
 }
@@ -100,29 +113,48 @@ impl<'a> WindowRunner<'a> {
             shared,
             objects: OpenObjects::new(shared.store, shared.chain),
             checker: BlockChecker::new(shared.block_size),
-            buffer: vec![0; shared.batch],
             found: Vec::new(),
             given: Vec::new(),
             missing: Vec::new(),
             doubtful: Vec::new(),
+            whole: Vec::new(),
             verdicts: Vec::new(),
             writes: Vec::new(),
         }
     }
 
     /// Runs one window. `report` tells whether anyone still listens.
+    ///
+    /// A window that fits into a buffer, with a digest for all of it, is one batch, and the MD5 of its objects waits on
+    /// the shelf; its report comes when that is compared. In any other, MD5 goes along batch by batch.
     pub(super) fn run(
         &mut self,
         number: u64,
         window: &Window,
-        mut report: impl FnMut(Report) -> bool,
+        shelf: &Shelf<Report>,
+        report: impl Fn(Report) -> bool + Copy,
     ) -> Result<(), EngineError> {
+        let shared = self.shared;
+        let finish = move |done| shared.finish(done, report);
+        let mut lent = shelf.lend(finish);
+        let buffer = &mut lent.get().bytes;
+        if buffer.is_empty() {
+            *buffer = vec![0; shared.buffer];
+        }
+        let length = index(window.end - window.start);
+        let has_digests = window.digests.len() == length.div_ceil(shared.block_size);
+        let buffer_bytes = buffer.len();
+        let mut fits =
+            length <= buffer_bytes && has_digests && window.end <= shared.whole_blocks_end;
         let mut position = window.start;
         let mut pieces = &window.pieces[..];
         let mut blocks_done = 0;
         while position < window.end {
-            self.shared.monitor.keep_going()?;
-            let length = self.buffer.len().min(index(window.end - position));
+            shared.monitor.keep_going()?;
+            shelf.clear_late(finish); // others wait for as long as this window may take
+            let batch = if fits { buffer_bytes } else { shared.batch };
+            let length = batch.min(index(window.end - position));
+            let buffer = &mut lent.get().bytes[..length];
             let end = position + length as u64;
             while let [first, rest @ ..] = pieces
                 && first.end <= position
@@ -130,17 +162,24 @@ impl<'a> WindowRunner<'a> {
                 pieces = rest;
             }
             let here = &pieces[..pieces.partition_point(|piece| piece.start < end)];
-            self.gather(position, length, here)?;
+            if !self.gather(position, buffer, here, fits)? {
+                // Something is damaged. Piece by piece what is good of it is restored, and nothing is done yet.
+                fits = false;
+                pieces = &window.pieces[..];
+                self.objects.close_all();
+                self.objects.take_decoded_bytes();
+                continue;
+            }
             let digests = &window.digests[blocks_done.min(window.digests.len())..];
-            self.judge(position, length, here, digests);
+            self.judge(position, buffer, here, digests);
             for (object, why) in self.doubtful.drain(..) {
                 if !self.shared.is_noted(object) {
                     self.shared.whole_object(object, why);
                 }
             }
-            let written = self.write(position, length)?;
+            let written = self.write(position, buffer)?;
 
-            let (shared, whole) = (self.shared, self.shared.whole_blocks_end);
+            let whole = shared.whole_blocks_end;
             // What digests cover is proven; an object that gave anything else is read to its end for its MD5.
             let to_the_end =
                 |object_end| object_end > whole || matches!(shared.sink, Sink::Nowhere);
@@ -152,38 +191,77 @@ impl<'a> WindowRunner<'a> {
             if position == window.end {
                 self.objects.close_all();
             }
-            let listened = report(Report {
+            let done = Report {
                 window: number,
                 position,
                 finished: position == window.end,
                 done: length as u64,
                 read: self.objects.take_decoded_bytes(),
                 written,
-            });
-            if !listened {
+                objects: self
+                    .whole
+                    .iter()
+                    .map(|(object, _)| (*object, None))
+                    .collect(),
+            };
+            if !done.objects.is_empty() {
+                self.put(done, lent, shelf, finish);
+                break;
+            }
+            if !report(done) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Fills the buffer from the pieces; gaps are zeros.
-    fn gather(&mut self, start: u64, length: usize, pieces: &[Piece]) -> Result<(), EngineError> {
+    /// Leaves a window that is done, but for the MD5 of its objects, on the shelf.
+    fn put(
+        &mut self,
+        done: Report,
+        lent: Lent<'_, Report>,
+        shelf: &Shelf<Report>,
+        finish: impl FnMut(Report),
+    ) {
+        let ranges = self.whole.drain(..).map(|(_, range)| range);
+        let wanted: Vec<Wanted> = ranges.enumerate().collect();
+        shelf.put(done, lent, wanted, finish);
+    }
+
+    /// Fills the buffer from the pieces; gaps are zeros. With `md5_later` the MD5 of objects that are in it as a whole
+    /// is left for later, and `false` is the answer if there is any damage.
+    fn gather(
+        &mut self,
+        start: u64,
+        buffer: &mut [u8],
+        pieces: &[Piece],
+        md5_later: bool,
+    ) -> Result<bool, EngineError> {
+        let length = buffer.len();
         self.given.clear();
         self.missing.clear();
+        self.whole.clear();
         let mut filled = 0;
         for piece in pieces {
             let from = piece.start.max(start);
             let range = index(from - start)..index(piece.end - start).min(length);
-            self.buffer[filled..range.start].fill(0);
+            buffer[filled..range.start].fill(0);
             filled = range.end;
             let object = &self.shared.chain.objects()[piece.object as usize];
-            let buffer = &mut self.buffer[range.clone()];
-            match self
-                .objects
-                .read(piece.object, from - object.offset, buffer)
+            let bytes = &mut buffer[range.clone()];
+            let read = if md5_later && from == object.offset && bytes.len() as u64 == object.length
             {
+                self.objects.read_whole(piece.object, bytes).map(|has_md5| {
+                    if has_md5 {
+                        self.whole.push((piece.object, range.clone()));
+                    }
+                })
+            } else {
+                self.objects.read(piece.object, from - object.offset, bytes)
+            };
+            match read {
                 Ok(()) => push_range(&mut self.given, range),
+                Err(Fault::Damage { .. }) if md5_later => return Ok(false),
                 Err(Fault::Damage { why, whole: true }) if self.shared.last_block.is_some() => {
                     // All bytes came; the block digests will tell which of them are wrong.
                     push_range(&mut self.given, range);
@@ -204,12 +282,13 @@ impl<'a> WindowRunner<'a> {
                 Err(Fault::Engine(error)) => return Err(error),
             }
         }
-        self.buffer[filled..length].fill(0);
-        Ok(())
+        buffer[filled..].fill(0);
+        Ok(true)
     }
 
     /// Judges every block of the buffer, and notes those that are not what their digest says.
-    fn judge(&mut self, start: u64, length: usize, pieces: &[Piece], digests: &[[u8; 32]]) {
+    fn judge(&mut self, start: u64, buffer: &[u8], pieces: &[Piece], digests: &[[u8; 32]]) {
+        let length = buffer.len();
         let block_size = self.shared.block_size;
         self.verdicts.clear();
         self.verdicts
@@ -221,8 +300,7 @@ impl<'a> WindowRunner<'a> {
             self.verdicts[missing.start / block_size..missing.end.div_ceil(block_size)]
                 .fill(Verdict::Missing);
         }
-        self.checker
-            .check(&self.buffer[..length], digests, &mut self.verdicts);
+        self.checker.check(buffer, digests, &mut self.verdicts);
         for (block, digest) in digests.iter().enumerate().take(self.verdicts.len()) {
             if self.verdicts[block] != Verdict::Bad {
                 continue;
@@ -234,8 +312,7 @@ impl<'a> WindowRunner<'a> {
                     .map(|piece| index(piece.end.saturating_sub(start)))
                     .filter(|end| (range.start + 1..range.end).contains(end))
                     .map(|end| end - range.start);
-                let found =
-                    BlockChecker::last_block_length(&self.buffer[range.clone()], digest, ends);
+                let found = BlockChecker::last_block_length(&buffer[range.clone()], digest, ends);
                 if let Some(covered) = found {
                     self.verdicts[block] = Verdict::Good(covered);
                     continue;
@@ -246,28 +323,29 @@ impl<'a> WindowRunner<'a> {
         }
     }
 
-    /// Whether these bytes of the buffer are zeros that the target has already.
-    fn is_there(&mut self, start: u64, range: Range<usize>) -> Result<bool, EngineError> {
+    /// Whether these bytes are zeros that the target has already.
+    fn is_there(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, EngineError> {
         let Sink::Volume { target, holds } = self.shared.sink else {
             return Ok(true);
         };
-        if holds == TargetHolds::Anything || !is_zero(&self.buffer[range.clone()]) {
+        if holds == TargetHolds::Anything || !is_zero(bytes) {
             return Ok(false);
         }
         if holds == TargetHolds::Zeros {
             return Ok(true);
         }
-        self.found.resize(range.len(), 0);
-        target.read_at(start + range.start as u64, &mut self.found)?;
+        self.found.resize(bytes.len(), 0);
+        target.read_at(offset, &mut self.found)?;
         Ok(is_zero(&self.found))
     }
 
     /// Writes what may be written, and tells how many bytes.
-    fn write(&mut self, start: u64, length: usize) -> Result<u64, EngineError> {
+    fn write(&mut self, start: u64, buffer: &[u8]) -> Result<u64, EngineError> {
         let Sink::Volume { target, .. } = self.shared.sink else {
             return Ok(0);
         };
         let block_size = self.shared.block_size;
+        let length = buffer.len();
         self.writes.clear();
         for block in 0..self.verdicts.len() {
             let range = block * block_size..length.min((block + 1) * block_size);
@@ -276,14 +354,15 @@ impl<'a> WindowRunner<'a> {
                 Verdict::NoDigest => range.start,
                 Verdict::Missing | Verdict::Bad => continue,
             };
-            if !self.is_there(start, range.start..covered)? {
+            if !self.is_there(start + range.start as u64, &buffer[range.start..covered])? {
                 push_range(&mut self.writes, range.start..covered);
             }
             // Without a digest there is only what objects gave; a gap keeps what the target has, as in Cinder.
             for given in 0..self.given.len() {
                 let given = &self.given[given];
                 let given = given.start.max(covered)..given.end.min(range.end);
-                if !given.is_empty() && !self.is_there(start, given.clone())? {
+                let at = start + given.start as u64;
+                if !given.is_empty() && !self.is_there(at, &buffer[given.clone()])? {
                     push_range(&mut self.writes, given);
                 }
             }
@@ -293,7 +372,7 @@ impl<'a> WindowRunner<'a> {
             self.shared.monitor.may_write()?;
         }
         for range in &self.writes {
-            target.write_at(start + range.start as u64, &self.buffer[range.clone()])?;
+            target.write_at(start + range.start as u64, &buffer[range.clone()])?;
             written += range.len() as u64;
         }
         Ok(written)
@@ -301,6 +380,18 @@ impl<'a> WindowRunner<'a> {
 }
 
 impl Shared<'_> {
+    /// Compares the MD5 of a window's objects and reports it. What is noted here is noted before the collector hears
+    /// of the window, and so no mark is told behind it.
+    pub(super) fn finish(&self, done: Report, report: impl Fn(Report) -> bool) {
+        for (object, md5) in &done.objects {
+            let is_right = md5.is_some_and(|md5| self.chain.is_recorded_md5(*object, md5));
+            if !is_right && !self.is_noted(*object) {
+                self.whole_object(*object, NOT_ITS_MD5.to_owned());
+            }
+        }
+        report(done); // a collector that is gone has halted the line
+    }
+
     fn note(&self, extent: BadExtent) {
         self.damage
             .lock()

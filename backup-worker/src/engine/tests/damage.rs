@@ -3,6 +3,7 @@
 use common::domain::Compression;
 use common::messages::sheet::BackupSheet;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use serde_json::Value;
 
 use crate::engine::EngineError;
 use crate::engine::testing::{MemoryTarget, MemoryVolume, Shape, World, noise, text};
@@ -252,6 +253,38 @@ fn all_bad_extents_are_named_and_the_good_ones_restored() {
     assert!(found.contains(&(fifth.1, 28_672, 512)), "{found:?}");
     let restored = target.bytes();
     assert_eq!(restored[1024..28_672], chain.bytes[1024..28_672]);
+}
+
+#[test]
+fn an_object_of_another_md5_is_named_although_all_its_blocks_are_right() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let world = World::new();
+        let mut volume = MemoryVolume::new(40_000);
+        volume.write(0, &text(1, 40_000));
+        let sheet = world.backup(&volume, None, Shape::small(compression));
+        let container = sheet.names.container.as_str();
+        let metadata = sheet.names.prefix.metadata();
+        let mut told: Value =
+            serde_json::from_slice(&world.store.get(container, &metadata).unwrap()).unwrap();
+        let third = sheet.names.prefix.object(3);
+        let object = &mut told["objects"][2][&third];
+        assert!(object["md5"].is_string());
+        object["md5"] = "0123456789abcdef0123456789abcdef".into();
+        let bytes = serde_json::to_vec(&told).unwrap();
+        world.store.put(container, &metadata, bytes);
+
+        let target = MemoryTarget::filled(volume.bytes().len(), 0xff);
+        let Err(EngineError::Damaged(damage)) = world.restore(&[&sheet], &target, false) else {
+            panic!("it was not found");
+        };
+        assert_eq!(damage.total, 1);
+        let found = &damage.extents[0];
+        assert_eq!(
+            (&found.object, found.offset, found.length),
+            (&third, 8192, 4096)
+        );
+        assert!(found.why.contains("MD5"), "{}", found.why);
+    }
 }
 
 #[test]

@@ -221,6 +221,35 @@ fn a_restore_stopped_anywhere_goes_on_from_its_mark() {
 }
 
 #[test]
+fn a_restore_that_is_stopped_tells_all_that_it_has_written() {
+    let mut world = World::new();
+    let mut volume = MemoryVolume::new(200_000);
+    volume.write(0, &noise(1, 200_000));
+    let sheet = world.backup(&volume, None, Shape::small(Compression::Lz4));
+    let chain = [stored(&sheet)];
+    // So many buffers that only a stop makes MD5 sums of what waits; and one thread, so that what is written is one run.
+    world.limits.buffer_bytes = 1 << 20;
+    world.limits.threads = 1;
+    for stop in [Stop::Draining, Stop::Cancelled] {
+        let mut stops = 0;
+        for call in 0.. {
+            let target = MemoryTarget::filled(200_000, 0xff);
+            let monitor = TestMonitor::stopping_at(call, stop);
+            if world
+                .restore_from(&chain, &target, TargetHolds::Anything, 0, &monitor)
+                .is_ok()
+            {
+                break;
+            }
+            stops += 1;
+            let written = target.written_bytes.load(Ordering::Relaxed);
+            assert_eq!(monitor.mark(), written, "stopped at call {call}");
+        }
+        assert!(stops > 20, "{stops} places to stop at");
+    }
+}
+
+#[test]
 fn what_an_earlier_execution_left_on_a_new_volume_is_written_over_where_the_backup_has_zeros() {
     let world = World::new();
     let mut volume = MemoryVolume::new(70_000);
