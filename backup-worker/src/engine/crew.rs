@@ -25,7 +25,9 @@ where
 {
     let threads = threads.max(1);
     std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(threads); // in here, so that leaving early frees who waits to send
+        // As long as the line lets them run ahead: nobody waits while the collector makes a batch durable. In here, so
+        // that leaving early frees who waits to send.
+        let (sender, receiver) = sync_channel(line.ahead_max());
         let halt_if_we_unwind = HaltOnDrop(Some(line));
         let work = &work;
         let mut crew = Vec::with_capacity(threads);

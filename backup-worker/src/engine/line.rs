@@ -44,6 +44,11 @@ impl<U: Units> Line<U> {
         }
     }
 
+    /// How many units may be taken and not yet collected.
+    pub(super) fn ahead_max(&self) -> usize {
+        usize::try_from(self.ahead_max).unwrap_or(usize::MAX)
+    }
+
     /// Takes the next unit into `unit` and tells its number, counted from 0; `None` when there is
     /// none, or when the line is halted. While too many are taken and not collected, `settle` is asked to bring
     /// about what it can, without any lock, and when it says that it did nothing the others' work is waited for.

@@ -153,8 +153,9 @@ pub trait BackupStore: Debug + Send + Sync {
         prefix: &str,
     ) -> Result<(), StoreError>;
 
-    /// Makes parts durable and gives them their final names, in order; returns when names and
-    /// contents are durable. Repeating it after a crash is harmless.
+    /// Makes parts durable and gives them their final names; returns when names and contents are durable. It is
+    /// called once for each sealed batch, so that what durability costs is paid by batch and not by object. Repeating it
+    /// after a crash is harmless.
     ///
     /// # Errors
     /// When a part is gone or the system refuses. A part that could not be made durable is discarded: it has to be

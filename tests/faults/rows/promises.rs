@@ -217,11 +217,18 @@ async fn durable(scene: &mut Scene, random: &mut SmallRng) {
     scene.comes_true(&begun).await;
     let trace = scene.stack.trace();
     assert!(!trace.is_empty(), "objects get their names somewhere");
-    let mut lines = trace.iter();
-    while let Some(first) = lines.next() {
-        assert_eq!(first, "store.sync.after", "an object got its name first");
-        let next = lines.next().map(String::as_str);
-        assert_eq!(next, Some("store.rename"), "in {trace:?}");
+    // Batch by batch: as many syncs as it has parts, and then as many names.
+    for batch in
+        trace.chunk_by(|line, next| !(line == "store.rename" && next == "store.sync.after"))
+    {
+        let synced = batch.iter().take_while(|line| *line == "store.sync.after");
+        let (durable, named) = batch.split_at(synced.count());
+        assert_eq!(durable.len(), named.len(), "in {trace:?}");
+        let is_name = |line: &String| line == "store.rename";
+        assert!(
+            named.iter().all(is_name),
+            "an object got its name first: {trace:?}"
+        );
     }
 }
 

@@ -47,12 +47,12 @@ pub(super) fn collect(
         while let Some(done) = waiting.remove(&next) {
             next += 1;
             sealer.add(done);
+            line.collected(next); // what is in the batch holds nobody up while it is made durable
             if sealer.unsealed_bytes() >= limits.seal_size_bytes {
                 sealer.seal()?;
                 seal_by = Instant::now() + limits.seal_after;
             }
         }
-        line.collected(next);
         if seal_by <= Instant::now() {
             sealer.seal()?;
             seal_by = Instant::now() + limits.seal_after;

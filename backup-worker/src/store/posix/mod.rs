@@ -11,6 +11,7 @@
 
 mod container;
 mod marker;
+mod publish;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -218,41 +219,7 @@ impl BackupStore for PosixStore {
             return Ok(());
         }
         let root = self.writable()?;
-        let container = Container::open(&root, container)?;
-        let directory = container.scratch(scratch)?;
-        for (part, object) in parts {
-            check_name(&part.name)?;
-            check_name(object)?;
-            let path = container.below(object);
-            let file = match container.file(&directory, &part.name) {
-                Ok((file, _)) => file,
-                // Published by a call that failed further on.
-                Err(missing @ StoreError::NoSuchObject { .. }) => {
-                    match container.file(&container.fd, object) {
-                        Ok((_, bytes)) if bytes == part.bytes => continue,
-                        _ => return Err(missing),
-                    }
-                }
-                Err(error) => return Err(error),
-            };
-            common::faults::io("store.io")
-                .and_then(|()| {
-                    if common::faults::planted("rename_without_fsync") {
-                        return Ok(());
-                    }
-                    common::durable!("store.sync", file.sync_all())
-                })
-                .map_err(|source| {
-                    // What was not written then will never be: a second sync would say that all is well.
-                    let _ = unlink(&directory, &part.name);
-                    io_failed("sync", &path, source)
-                })?;
-            forget(&file);
-            common::failpoint!("store.rename");
-            rustix::fs::renameat(&directory, &part.name, &container.fd, object)
-                .map_err(|errno| failed("publish", &path, errno))?;
-        }
-        container.sync()
+        publish::publish(&Container::open(&root, container)?, scratch, parts)
     }
 
     fn put_stream(

@@ -80,6 +80,40 @@ fn modes_are_cinders() {
 }
 
 #[test]
+fn no_part_of_a_batch_has_its_name_before_all_are_durable() {
+    let target = fresh();
+    let (store, name) = (&target.store, container("box"));
+    store.prepare(&name, SCRATCH).unwrap();
+    let parts: Vec<_> = (1..=20)
+        .map(|number| {
+            let part = format!("part-{number}");
+            let part = store.write_part(&name, SCRATCH, &part, &[number; 9000]);
+            (part.unwrap(), format!("p-{number:05}"))
+        })
+        .collect();
+    let gone = target
+        .directory
+        .path()
+        .join("box")
+        .join(SCRATCH)
+        .join("part-20");
+    let kept = std::fs::read(&gone).unwrap();
+    std::fs::remove_file(&gone).unwrap();
+    let missed = store.publish_parts(&name, SCRATCH, &parts);
+    assert!(
+        matches!(&missed, Err(StoreError::NoSuchObject { object, .. }) if object == "part-20"),
+        "{missed:?}"
+    );
+    assert_eq!(store.list(&name, "p-").unwrap(), Vec::<String>::new());
+    std::fs::write(&gone, kept).unwrap();
+    // Twice: a call that fails after the names were given is repeated.
+    for _ in 0..2 {
+        store.publish_parts(&name, SCRATCH, &parts).unwrap();
+        assert_eq!(store.list(&name, "p-").unwrap().len(), 20);
+    }
+}
+
+#[test]
 fn a_container_that_is_there_keeps_its_mode() {
     let target = fresh();
     let path = target.directory.path().join("box");
