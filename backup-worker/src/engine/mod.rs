@@ -58,6 +58,7 @@ mod shelf;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod zeros;
 
 use std::time::Duration;
 

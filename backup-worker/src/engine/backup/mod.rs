@@ -22,13 +22,14 @@ use std::sync::mpsc::SyncSender;
 
 use common::messages::sheet::{BackupSheet, StoredBackup, WorkTotals};
 
-use self::object::{ObjectMaker, Scratch, ZeroObject};
+use self::object::{ObjectMaker, Scratch};
 use self::plan::{Layout, Stripe, Stripes};
 use self::read::ChunkReader;
 use self::seal::Sealer;
 use self::stripe::{StripeDone, StripeRunner};
 use super::line::Line;
 use super::shelf::Shelf;
+use super::zeros::ZeroObject;
 use super::{EngineError, EngineLimits, Monitor, Stop, crew};
 use crate::format::sha256file::DigestStream;
 use crate::store::BackupStore;

@@ -1,12 +1,10 @@
 //! Making data objects: an extent's stored bytes, and its part in the scratch place.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use common::domain::{Compression, ContainerName};
 
 use crate::engine::EngineError;
-use crate::engine::digest::digest_objects;
-use crate::format::codec::{Encoded, Encoder};
+use crate::engine::zeros::ZeroObject;
+use crate::format::codec::Encoder;
 use crate::store::{BackupStore, Part};
 use crate::volume::Extent;
 
@@ -47,50 +45,6 @@ pub(super) struct ObjectMaker<'a> {
     zeros: &'a ZeroObject,
 }
 
-/// The object of a whole chunk of zeros, made once by whichever thread needs it first.
-#[derive(Debug)]
-pub(super) struct ZeroObject {
-    length: usize,
-    made: Mutex<Option<Arc<MadeZeros>>>,
-}
-
-#[derive(Debug)]
-struct MadeZeros {
-    compression: Compression,
-    /// Empty when they are stored plain.
-    bytes: Vec<u8>,
-    md5: [u8; 16],
-}
-
-impl ZeroObject {
-    /// For chunks of so many bytes.
-    pub(super) fn new(length: usize) -> Self {
-        Self {
-            length,
-            made: Mutex::new(None),
-        }
-    }
-
-    fn get(
-        &self,
-        plain: &[u8],
-        encode: impl FnOnce() -> Result<(Compression, Vec<u8>), EngineError>,
-    ) -> Result<Arc<MadeZeros>, EngineError> {
-        // Who wants it while it is made waits, and has it sooner than by making it too.
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = &*made {
-            return Ok(Arc::clone(made));
-        }
-        let (compression, bytes) = encode()?;
-        let zeros = Arc::new(MadeZeros {
-            compression,
-            bytes,
-            md5: digest_objects(&[plain])[0],
-        });
-        Ok(Arc::clone(made.insert(zeros)))
-    }
-}
-
 impl<'a> ObjectMaker<'a> {
     pub(super) fn new(place: Scratch<'a>, compression: Compression, zeros: &'a ZeroObject) -> Self {
         Self {
@@ -119,14 +73,8 @@ impl<'a> ObjectMaker<'a> {
                 .store
                 .write_part(self.place.container, self.place.scratch, &name, bytes)
         };
-        if are_zeros && plain.len() == self.zeros.length {
-            let zeros = self.zeros.get(plain, || {
-                let encoded = encode(&mut self.encoder, self.compression, plain)?;
-                Ok(match encoded.compression {
-                    Compression::None => (Compression::None, Vec::new()),
-                    compression => (compression, encoded.bytes.to_vec()),
-                })
-            })?;
+        if are_zeros && plain.len() == self.zeros.length() {
+            let zeros = self.zeros.stored(&mut self.encoder, self.compression)?;
             let stored = match zeros.compression {
                 Compression::None => plain,
                 _ => &zeros.bytes,
@@ -134,11 +82,14 @@ impl<'a> ObjectMaker<'a> {
             return Ok(MadeObject {
                 extent,
                 compression: zeros.compression,
-                md5: Some(zeros.md5),
+                md5: Some(self.zeros.md5()),
                 part: write(stored)?,
             });
         }
-        let encoded = encode(&mut self.encoder, self.compression, plain)?;
+        let encoded = self
+            .encoder
+            .encode(self.compression, plain)
+            .map_err(|source| EngineError::Codec { source })?;
         Ok(MadeObject {
             extent,
             compression: encoded.compression,
@@ -146,14 +97,4 @@ impl<'a> ObjectMaker<'a> {
             part: write(encoded.bytes)?,
         })
     }
-}
-
-fn encode<'a>(
-    encoder: &'a mut Encoder,
-    compression: Compression,
-    plain: &'a [u8],
-) -> Result<Encoded<'a>, EngineError> {
-    encoder
-        .encode(compression, plain)
-        .map_err(|source| EngineError::Codec { source })
 }

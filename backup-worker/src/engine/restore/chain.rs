@@ -222,10 +222,25 @@ impl Chain {
         length: Length,
     ) -> Result<impl Read + use<>, EngineError> {
         let object = &self.objects[index];
-        let level = self.level(index);
-        let (stored, _) = store.open(&level.backup.container, &self.object_name(index))?;
-        decode(object.compression, stored, length, level.trailing)
-            .map_err(|source| EngineError::Codec { source })
+        let stored = self.open_stored(store, index)?;
+        decode(
+            object.compression,
+            stored,
+            length,
+            self.level(index).trailing,
+        )
+        .map_err(|source| EngineError::Codec { source })
+    }
+
+    /// Opens an object's stored bytes.
+    pub(super) fn open_stored(
+        &self,
+        store: &dyn BackupStore,
+        index: usize,
+    ) -> Result<impl Read + use<>, EngineError> {
+        let container = &self.level(index).backup.container;
+        let (stored, _) = store.open(container, &self.object_name(index))?;
+        Ok(stored)
     }
 
     /// Whether this is the MD5 of an object, as far as is known.

@@ -38,6 +38,12 @@ impl BlockChecker {
         }
     }
 
+    /// Whether all these digests are those of whole blocks of zeros.
+    pub(super) fn are_of_zeros(&mut self, digests: &[BlockDigest]) -> bool {
+        let zeros = self.zeros.of(self.block_size);
+        digests.iter().all(|digest| *digest == zeros)
+    }
+
     /// Judges the blocks of `data`. Those that are `Missing` in `verdicts` stay so; the others come as
     /// `NoDigest`, and get a judgement if there is a digest for them.
     pub(super) fn check(&mut self, data: &[u8], digests: &[BlockDigest], verdicts: &mut [Verdict]) {

@@ -51,6 +51,7 @@ use self::run::{Report, Shared, Sink, WindowRunner};
 use self::windows::{Window, Windows};
 use super::line::Line;
 use super::shelf::Shelf;
+use super::zeros::ZeroObject;
 use super::{BadExtent, Damage, EngineError, EngineLimits, Monitor, crew};
 use crate::store::BackupStore;
 use crate::volume::TargetVolume;
@@ -274,6 +275,8 @@ impl Walk<'_> {
             why: "no object has these bytes, and their digest is not that of zeros".to_owned(),
         };
         let last_block = digests.and_then(CountedDigests::last_block);
+        let longest = longest(chain.objects());
+        let zeros = ZeroObject::new(longest);
         let shared = Shared {
             store: self.store,
             chain: &chain,
@@ -281,11 +284,12 @@ impl Walk<'_> {
             monitor: self.monitor,
             block_size: block,
             batch,
-            buffer: self.buffer(chain.objects(), block, batch),
+            buffer: self.buffer(longest, block, batch),
             whole_blocks_end: last_block.unwrap_or(0),
             last_block,
             damage: &damage,
             gap: &gap,
+            zeros: &zeros,
         };
         let totals = self.walk(shared, windows, start, end)?;
 
@@ -301,10 +305,7 @@ impl Walk<'_> {
     }
 
     /// Bytes of a buffer: an object's, so that all of it can be digested at once, if the threads' buffers have room for that.
-    fn buffer(&self, objects: &[ChainObject], block: usize, batch: usize) -> usize {
-        let lengths = objects.iter().map(|object| object.length);
-        let longest = lengths.filter(|length| *length <= WHOLE_MAX).max();
-        let longest = longest.map_or(0, |length| usize::try_from(length).unwrap_or(0));
+    fn buffer(&self, longest: usize, block: usize, batch: usize) -> usize {
         let buffer = batch.max(longest.next_multiple_of(block));
         let threads = self.limits.threads.max(1) as u64;
         if buffer as u64 * threads <= self.limits.buffer_bytes {
@@ -392,6 +393,13 @@ impl Walk<'_> {
             (0..objects.len()).filter(|index| wanted[*index] && objects[*index].md5.is_none());
         Ok(unchecked.count() as u64)
     }
+}
+
+/// Bytes of the longest object that is not streamed.
+fn longest(objects: &[ChainObject]) -> usize {
+    let lengths = objects.iter().map(|object| object.length);
+    let longest = lengths.filter(|length| *length <= WHOLE_MAX).max();
+    longest.map_or(0, |length| usize::try_from(length).unwrap_or(0))
 }
 
 fn too_small(needed_bytes: u64, target_bytes: u64) -> EngineError {

@@ -6,11 +6,13 @@
 
 use std::io::Read;
 
+use common::domain::Compression;
 use md5::{Digest as _, Md5};
 
 use super::chain::Chain;
 use crate::engine::EngineError;
-use crate::format::codec::{DecodeError, Length};
+use crate::engine::zeros::ZeroObject;
+use crate::format::codec::{DecodeError, Encoder, Length};
 use crate::store::{BackupStore, StoreError};
 
 /// Most decoders one thread keeps open; a chain whose backups lie over each other needs one for each.
@@ -45,6 +47,8 @@ pub(super) struct OpenObjects<'a> {
     broken: Vec<(u32, String)>,
     skipped: Vec<u8>,
     decoded_bytes: u64,
+    zeros: &'a ZeroObject,
+    encoder: Encoder,
 }
 
 struct OpenObject {
@@ -64,7 +68,7 @@ impl std::fmt::Debug for OpenObjects<'_> {
 }
 
 impl<'a> OpenObjects<'a> {
-    pub(super) fn new(store: &'a dyn BackupStore, chain: &'a Chain) -> Self {
+    pub(super) fn new(store: &'a dyn BackupStore, chain: &'a Chain, zeros: &'a ZeroObject) -> Self {
         Self {
             store,
             chain,
@@ -72,7 +76,24 @@ impl<'a> OpenObjects<'a> {
             broken: Vec::new(),
             skipped: vec![0; SKIP],
             decoded_bytes: 0,
+            zeros,
+            encoder: Encoder::new(),
         }
+    }
+
+    /// Whether object `index` is, byte for byte, what a backup stores for a chunk of zeros: these need not be decoded
+    /// to be known. What cannot be read is not: whoever reads it in earnest says why.
+    pub(super) fn is_of_zeros(&mut self, index: u32) -> Result<bool, EngineError> {
+        let object = &self.chain.objects()[index as usize];
+        if object.length != self.zeros.length() as u64 || object.md5 != Some(self.zeros.md5()) {
+            return Ok(false);
+        }
+        let zeros = self.zeros.stored(&mut self.encoder, object.compression)?;
+        if zeros.compression == Compression::None {
+            return Ok(false); // reading them is all there is to do
+        }
+        let stored = self.chain.open_stored(self.store, index as usize);
+        Ok(stored.is_ok_and(|stored| holds(stored, &zeros.bytes, &mut self.skipped)))
     }
 
     /// Fills `buffer` with the bytes of object `index` from `at` on, counted from the object's start. When that
@@ -92,6 +113,10 @@ impl<'a> OpenObjects<'a> {
     /// Fills `buffer` with all of object `index`, whose length is right then, and leaves its MD5 to the caller. Tells
     /// whether there is one to compare with.
     pub(super) fn read_whole(&mut self, index: u32, buffer: &mut [u8]) -> Result<bool, Fault> {
+        if self.is_of_zeros(index).map_err(Fault::Engine)? {
+            buffer.fill(0);
+            return Ok(false);
+        }
         let mut open = self.begin(index, None)?;
         self.fill(&mut open, buffer)?;
         Ok(self.chain.objects()[index as usize].md5.is_some())
@@ -220,5 +245,21 @@ impl<'a> OpenObjects<'a> {
             self.decoded_bytes += got as u64;
         }
         Ok(())
+    }
+}
+
+/// Whether `stored` is these bytes and no more.
+fn holds(mut stored: impl Read, bytes: &[u8], buffer: &mut [u8]) -> bool {
+    let mut rest = bytes;
+    loop {
+        match stored.read(buffer) {
+            Ok(0) => return rest.is_empty(),
+            Ok(got) => match rest.strip_prefix(&buffer[..got]) {
+                Some(after) => rest = after,
+                None => return false,
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::objects::{Fault, NOT_ITS_MD5, OpenObjects};
 use super::windows::Window;
 use crate::engine::digest::is_zero;
 use crate::engine::shelf::{Done, Lent, Shelf, Wanted};
+use crate::engine::zeros::ZeroObject;
 use crate::engine::{BadExtent, Damage, EngineError, Monitor, TargetHolds};
 use crate::store::BackupStore;
 use crate::volume::TargetVolume;
@@ -46,6 +47,8 @@ pub(super) struct Shared<'a> {
     pub(super) damage: &'a Mutex<Damage>,
     /// Whom to name for a block that no object has.
     pub(super) gap: &'a BadExtent,
+    /// What most objects of a sparse volume are.
+    pub(super) zeros: &'a ZeroObject,
 }
 
 /// How far a thread is in its window.
@@ -74,7 +77,7 @@ impl Done for Report {
 }
 
 impl Report {
-    /// A window that nobody looks at.
+    /// A window of which nothing is decoded or written.
     pub(super) fn passed_over(number: u64, window: &Window) -> Self {
         Self {
             window: number,
@@ -111,7 +114,7 @@ impl<'a> WindowRunner<'a> {
     pub(super) fn new(shared: Shared<'a>) -> Self {
         Self {
             shared,
-            objects: OpenObjects::new(shared.store, shared.chain),
+            objects: OpenObjects::new(shared.store, shared.chain, shared.zeros),
             checker: BlockChecker::new(shared.block_size),
             found: Vec::new(),
             given: Vec::new(),
@@ -135,17 +138,22 @@ impl<'a> WindowRunner<'a> {
         report: impl Fn(Report) -> bool + Copy,
     ) -> Result<(), EngineError> {
         let shared = self.shared;
+        let length = index(window.end - window.start);
+        let has_digests = window.digests.len() == length.div_ceil(shared.block_size)
+            && window.end <= shared.whole_blocks_end;
+        if has_digests && self.is_left_alone(window)? {
+            shared.monitor.keep_going()?;
+            report(Report::passed_over(number, window));
+            return Ok(());
+        }
         let finish = move |done| shared.finish(done, report);
         let mut lent = shelf.lend(finish);
         let buffer = &mut lent.get().bytes;
         if buffer.is_empty() {
             *buffer = vec![0; shared.buffer];
         }
-        let length = index(window.end - window.start);
-        let has_digests = window.digests.len() == length.div_ceil(shared.block_size);
         let buffer_bytes = buffer.len();
-        let mut fits =
-            length <= buffer_bytes && has_digests && window.end <= shared.whole_blocks_end;
+        let mut fits = length <= buffer_bytes && has_digests;
         let mut position = window.start;
         let mut pieces = &window.pieces[..];
         let mut blocks_done = 0;
@@ -213,6 +221,26 @@ impl<'a> WindowRunner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing of a window needs to be decoded or written: it is to be zeros by its digests, all its objects
+    /// are of zeros, and zeros are what the target has.
+    fn is_left_alone(&mut self, window: &Window) -> Result<bool, EngineError> {
+        let writes_zeros = match self.shared.sink {
+            Sink::Nowhere => false,
+            Sink::Volume { holds, .. } => holds != TargetHolds::Zeros,
+        };
+        if writes_zeros || !self.checker.are_of_zeros(&window.digests) {
+            return Ok(false);
+        }
+        let mut position = window.start;
+        for piece in &window.pieces {
+            if piece.start != position || !self.objects.is_of_zeros(piece.object)? {
+                return Ok(false);
+            }
+            position = piece.end;
+        }
+        Ok(position == window.end)
     }
 
     /// Leaves a window that is done, but for the MD5 of its objects, on the shelf.

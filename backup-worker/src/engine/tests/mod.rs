@@ -7,3 +7,4 @@ mod history;
 mod resume;
 mod shapes;
 mod stops;
+mod zeros;
