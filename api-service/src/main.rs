@@ -6,6 +6,7 @@ use api_service::commands;
 use clap::Parser;
 use common::config::Settings;
 use common::shutdown::StopSignals;
+use common::telemetry::traces::Service;
 use common::{metrics, telemetry};
 
 #[tokio::main]
@@ -16,7 +17,12 @@ async fn main() -> anyhow::Result<()> {
         return commands::run(&command, settings, &mut std::io::stdout()).await;
     }
     common::faults::start();
-    telemetry::start(&settings.telemetry);
+    let instance = std::process::id().to_string();
+    let service = Service {
+        name: "api-service",
+        instance: &instance,
+    };
+    let _traces = telemetry::start(&settings.telemetry, service)?;
     metrics::start();
     let mut signals = StopSignals::install().context("listen to signals")?;
     let shutdown = async move {

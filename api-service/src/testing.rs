@@ -62,6 +62,7 @@ pub(crate) fn caller(project: &str) -> Caller {
         user_id: "user".into(),
         is_admin: false,
         request_id: "req-1".to_owned(),
+        traceparent: None,
     }
 }
 

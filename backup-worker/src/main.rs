@@ -8,6 +8,7 @@ use backup_worker::standalone;
 use clap::Parser;
 use common::config::Settings;
 use common::shutdown::StopSignals;
+use common::telemetry::traces::Service;
 use common::{metrics, telemetry};
 use futures_util::stream;
 
@@ -42,7 +43,11 @@ async fn checked(settings: &Settings) -> anyhow::Result<ExitCode> {
 #[tokio::main]
 async fn work(settings: Settings) -> anyhow::Result<()> {
     common::faults::start();
-    telemetry::start(&settings.telemetry);
+    let service = Service {
+        name: "backup-worker",
+        instance: settings.worker.name.as_str(),
+    };
+    let _traces = telemetry::start(&settings.telemetry, service)?;
     metrics::start();
     let signals = StopSignals::install().context("listen to signals")?;
     let signals = stream::unfold(signals, |mut signals| async move {

@@ -7,6 +7,7 @@
 //! * [`volume`]: volumes as bytes: writing them, comparing them
 //! * [`Target`]: what lies on the backup target
 //! * [`Proxy`]: the way of a process to the broker, which can be cut
+//! * [`Collector`]: where the services' traces go
 //! * [`Listener`]: another service that listens to our events
 //!
 //! A harness has nobody to return an error to: what goes wrong here panics with a sentence that
@@ -15,6 +16,7 @@
 mod api;
 mod broker;
 mod builder;
+mod collector;
 mod database;
 mod events;
 mod leftovers;
@@ -31,6 +33,7 @@ mod wait;
 pub use api::{Answer, Api, NewBackup, Record};
 pub use broker::Broker;
 pub use builder::Builder;
+pub use collector::{Collector, TracedSpan, comes_of, tree as trace_tree};
 pub use database::on_postgres;
 pub use events::{Event, Listener};
 pub use logins::Permissions;

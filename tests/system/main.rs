@@ -22,4 +22,5 @@ mod restores;
 mod slow_ones;
 mod snapshots;
 mod strike;
+mod traces;
 mod vigilance;

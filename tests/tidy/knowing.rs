@@ -8,7 +8,7 @@
 use crate::source::{Source, sources};
 
 /// Names libraries only to keep their logs down.
-const LOG_FILTER: &str = "common/src/telemetry.rs";
+const LOG_FILTER: &str = "common/src/telemetry/mod.rs";
 
 /// Fails if code at `here` has one of the words, except in files whose path begins like one of `but`.
 fn forbid(words: &[&str], here: &str, but: &[&str], reason: &str) {

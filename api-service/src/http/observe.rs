@@ -4,10 +4,13 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use common::domain::TraceParent;
 use common::metrics::{HTTP_DURATION, HTTP_REQUESTS};
+use common::step;
+use common::telemetry::traces;
 use metrics::{counter, histogram};
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
@@ -34,23 +37,45 @@ pub(super) async fn observe(
     let template = template.to_owned();
     let path = request.uri().path();
     let is_api = path == "/" || path.starts_with("/v3");
+    let is_traced = path.starts_with("/v3") || path.starts_with("/admin/");
     let version = Microversion::from_headers(request.headers());
+    let traced = step!(
+        "request",
+        otel.name = %format_args!("{method} {template}"),
+        otel.kind = "server",
+        otel.status_code = field::Empty,
+        http.request.method = %method,
+        http.route = template,
+        http.response.status_code = field::Empty,
+        request.id = %request_id,
+    );
+    let theirs = traceparent(request.headers());
+    if is_traced {
+        traces::follow(&traced, theirs);
+    } else {
+        traces::leave_out(&traced);
+    }
+    // A caller's own place goes on through us even if we trace nothing.
+    let place = traces::place_of(&traced).or(theirs);
+    let trace_id = place.map(|place| place.trace());
     let span = tracing::info_span!(
         "request",
         request.id = %request_id,
+        trace.id = trace_id.as_deref(),
         project.id = field::Empty,
         backup.id = field::Empty,
         volume.id = field::Empty,
         snapshot.id = field::Empty,
     );
 
-    let mut response = match context(&state, &version, &request_id, &request) {
+    let mut response = match context(&state, &version, (&request_id, place), &request) {
         Ok(context) => {
             if let Some(context) = context {
                 span.record("project.id", field::display(&context.caller.project_id));
                 request.extensions_mut().insert(context);
             }
-            next.run(request).instrument(span.clone()).await
+            let answering = next.run(request).instrument(span.clone());
+            answering.instrument(traced.clone()).await
         }
         Err(error) => error.into_response(),
     };
@@ -64,6 +89,10 @@ pub(super) async fn observe(
         headers.insert(REQUEST_ID, value);
     }
     span.in_scope(|| log(&method, &template, &response, started));
+    traced.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        traced.record("otel.status_code", "error");
+    }
     count(&method, template, &response, started);
     response
 }
@@ -72,7 +101,7 @@ pub(super) async fn observe(
 fn context(
     state: &AppState,
     version: &Result<Microversion, BadMicroversion>,
-    request_id: &str,
+    id_and_place: (&str, Option<TraceParent>),
     request: &Request,
 ) -> Result<Option<Context>, ApiError> {
     let path = request.uri().path();
@@ -84,12 +113,17 @@ fn context(
     Context::read(
         state,
         version,
-        request_id,
+        id_and_place,
         request.uri(),
         request.headers(),
         request.extensions(),
     )
     .map(Some)
+}
+
+/// The caller's place in a trace, if it says one.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get(traces::HEADER)?.to_str().ok()?.parse().ok()
 }
 
 /// Says the version in force; for one we do not speak, the one that was asked for.

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use common::broker::{BrokerError, Link, Outgoing, Published, Publisher, topology};
 use common::domain::QueueKey;
-use common::telemetry::error_chain;
+use common::step;
+use common::telemetry::{error_chain, traces};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::leader::Leading;
 use crate::store::{OutboxRow, Store, StoreError};
@@ -97,9 +99,13 @@ impl Relay {
             return Ok(false);
         }
         self.declare_queues(&rows).await?;
-        let messages = rows.iter().map(outgoing).collect();
+        // Each ends when the broker has answered for its message.
+        let spans: Vec<_> = rows.iter().map(span_of).collect();
+        let messages = rows.iter().zip(&spans);
+        let messages = messages.map(|(row, span)| outgoing(row, span)).collect();
         let verdicts =
             common::durable!("api.publish", self.publisher.publish_batch(messages).await);
+        drop(spans);
         let mut tx = self.store.write().await?;
         let mut all_sent = true;
         for (row, verdict) in rows.iter().zip(verdicts) {
@@ -162,7 +168,22 @@ fn read_key(text: &str) -> Option<QueueKey> {
     words.next().is_none().then_some(key)
 }
 
-fn outgoing(row: &OutboxRow) -> Outgoing {
+/// From the outbox to the broker's answer, for a message that is part of a trace.
+fn span_of(row: &OutboxRow) -> Span {
+    traces::within(row.traceparent, || {
+        step!(
+            "publish",
+            otel.name = %format_args!("publish {}", row.message_type),
+            otel.kind = "producer",
+            messaging.system = "rabbitmq",
+            messaging.destination.name = row.exchange,
+            messaging.rabbitmq.destination.routing_key = row.routing_key,
+            messaging.message.id = %row.id,
+        )
+    })
+}
+
+fn outgoing(row: &OutboxRow, span: &Span) -> Outgoing {
     let mut message = Outgoing::new(
         row.exchange.as_str(),
         row.routing_key.as_str(),
@@ -173,6 +194,7 @@ fn outgoing(row: &OutboxRow) -> Outgoing {
     message.content_type.clone_from(&row.content_type);
     message.correlation_id.clone_from(&row.correlation_id);
     message.mandatory = row.job_id.is_some();
+    message.trace(traces::place_of(span).or(row.traceparent));
     message
 }
 

@@ -118,7 +118,7 @@ async fn ring_again(
     let ring = async {
         let mut tx = store.write().await?;
         if !tx.doorbell_waits(job.id).await? {
-            tx.ring(job.id, &job.queue, job.request_id.as_deref(), job.next_at)
+            tx.ring(job.id, &job.queue, job.origin(), job.next_at)
                 .await?;
         }
         tx.commit().await

@@ -118,6 +118,7 @@ impl Desk {
             project_id: envelope.project_id.clone(),
             is_admin: false,
             request_id: format!("req-{job_id}"),
+            traceparent: submit.traceparent,
         };
         let work = match work(&envelope) {
             Ok(work) => work,

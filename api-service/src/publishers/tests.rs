@@ -46,6 +46,7 @@ fn sent(body: impl ToString) -> Submit {
         message_id: Some(uuid::Uuid::now_v7()),
         reply_to: Some("billing.answers".to_owned()),
         correlation_id: None,
+        traceparent: None,
     }
 }
 
@@ -106,6 +107,21 @@ async fn a_request_becomes_the_job_that_http_would_have_made_under_the_publisher
     assert_eq!(reply.verdict, Verdict::Accepted);
     assert_eq!(reply.backup_id, job.backup_id);
     world.volume_is(volume.id, VolumeStatus::BackingUp).await;
+}
+
+#[tokio::test]
+async fn the_job_of_a_request_is_in_its_publishers_trace() {
+    let world = world().await;
+    let volume = world.volume().await;
+    let wanted = backup_of(volume.id);
+    let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let submit = Submit {
+        traceparent: Some(text.parse().unwrap()),
+        ..sent(json_of(&wanted))
+    };
+    take(&world, &submit).await;
+    let job = world.job(wanted.job_id).await;
+    assert_eq!(job.traceparent, submit.traceparent);
 }
 
 #[tokio::test]

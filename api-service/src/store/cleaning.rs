@@ -102,6 +102,7 @@ impl Tx {
             user_id: owner.user_id.clone(),
             is_admin: false,
             request_id: String::new(),
+            traceparent: None,
         };
         self.add_job(NewJob {
             queue,

@@ -119,7 +119,7 @@ impl Tx {
             backup.status = BackupStatus::Error;
             backup.fail_reason = Some(NO_SERVICE.to_owned());
             tx.add_backup(&backup).await?;
-            tx.announce_backup(&backup, JobKind::Backup, None, Some(&caller.request_id))
+            tx.announce_backup(&backup, JobKind::Backup, None, caller.origin())
                 .await?;
             return Ok(backup);
         };
@@ -152,13 +152,8 @@ impl Tx {
                 next_at: None,
             })
             .await?;
-        tx.announce_backup(
-            &backup,
-            JobKind::Backup,
-            Some(job),
-            Some(&caller.request_id),
-        )
-        .await?;
+        tx.announce_backup(&backup, JobKind::Backup, Some(job), caller.origin())
+            .await?;
         tx.source_is_backing_up(&volume, snapshot.as_ref(), job)
             .await?;
         Ok(backup)

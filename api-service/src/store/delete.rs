@@ -62,7 +62,7 @@ impl Store {
                     .filter(|_| to == BackupStatus::Error);
                 tx.move_backup(id, &[backup.status], to, reason).await?;
                 backup.status = to;
-                tx.announce_backup(&backup, JobKind::Backup, None, Some(&caller.request_id))
+                tx.announce_backup(&backup, JobKind::Backup, None, caller.origin())
                     .await?;
             }
         }
@@ -136,7 +136,7 @@ impl Tx {
             &backup,
             JobKind::Delete,
             job.map(|job| job.id),
-            Some(&caller.request_id),
+            caller.origin(),
         )
         .await
     }
@@ -168,7 +168,7 @@ impl Tx {
                 ..backup.clone()
             };
             return self
-                .announce_backup(&gone, JobKind::Delete, None, Some(&caller.request_id))
+                .announce_backup(&gone, JobKind::Delete, None, caller.origin())
                 .await;
         }
         let zone = self.zone_or_default(backup.zone());

@@ -74,7 +74,7 @@ impl Store {
             tx.add_imported_attempt(row.id, data.container, data.prefix)
                 .await?;
         }
-        tx.announce_backup(&row, JobKind::Backup, None, Some(&caller.request_id))
+        tx.announce_backup(&row, JobKind::Backup, None, caller.origin())
             .await?;
         tx.commit().await?;
         Ok(row)

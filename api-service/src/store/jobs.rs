@@ -2,7 +2,7 @@
 
 use common::domain::{
     BackupId, ClaimId, Incarnation, JobId, JobKind, JobState, ProjectId, QueueKey, SnapshotId,
-    Token, UserId, VolumeId, VolumeStatus, WorkerName,
+    Token, TraceParent, UserId, VolumeId, VolumeStatus, WorkerName,
 };
 use common::messages::sheet::VolumeAction;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::row::{Columns, json_text, micros};
-use super::{Caller, Store, StoreError, Tx, failed};
+use super::{Caller, Origin, Store, StoreError, Tx, failed};
 
 /// What only one kind of job needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,8 @@ pub struct JobRow {
     pub user_id: UserId,
     /// In which request.
     pub request_id: Option<String>,
+    /// The place of that request in a trace.
+    pub traceparent: Option<TraceParent>,
     /// The execution granted last; 0 before the first.
     pub generation: u64,
     /// To which claim.
@@ -126,6 +128,15 @@ impl JobRow {
             user_id: self.user_id.clone(),
             is_admin: false,
             request_id: self.request_id.clone().unwrap_or_default(),
+            traceparent: self.traceparent,
+        }
+    }
+
+    /// What its messages come of.
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        Origin {
+            request_id: self.request_id.as_deref(),
+            traceparent: self.traceparent,
         }
     }
 }
@@ -144,8 +155,8 @@ pub(crate) struct NewJob<'a> {
 }
 
 const COLUMNS: &str = "id, kind, state, outcome, zone, backend, backup_id, volume_id, \
-    snapshot_id, attempt, details, project_id, user_id, request_id, generation, claim_id, worker, \
-    incarnation, renewals, failures, mark, mark_at, released, last_error, cancel_requested, give_up, give_up_at, \
+    snapshot_id, attempt, details, project_id, user_id, request_id, traceparent, generation, claim_id, \
+    worker, incarnation, renewals, failures, mark, mark_at, released, last_error, cancel_requested, give_up, give_up_at, \
     created_at, queued_at, next_at, published_at, republished";
 
 fn decode(row: &AnyRow) -> Result<JobRow, StoreError> {
@@ -167,6 +178,7 @@ fn decode(row: &AnyRow) -> Result<JobRow, StoreError> {
         project_id: row.text("project_id")?.into(),
         user_id: row.text("user_id")?.into(),
         request_id: row.opt_text("request_id")?,
+        traceparent: row.opt_word("traceparent")?,
         generation: row.count("generation")?,
         claim_id: row.opt_word("claim_id")?,
         worker: row.opt_text("worker")?.map(WorkerName::from),
@@ -314,10 +326,11 @@ impl Tx {
         let now = micros(self.now);
         sqlx::query(
             "INSERT INTO jobs (id, kind, state, zone, backend, backup_id, volume_id, snapshot_id, \
-             attempt, details, project_id, user_id, request_id, generation, renewals, failures, mark, \
-             mark_at, released, cancel_requested, created_at, queued_at, next_at, republished) \
-             VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, 0, 0, $13, \
-             1, 0, $13, $13, $14, 0)",
+             attempt, details, project_id, user_id, request_id, traceparent, generation, renewals, \
+             failures, mark, mark_at, released, cancel_requested, created_at, queued_at, next_at, \
+             republished) \
+             VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, 0, $14, \
+             1, 0, $14, $14, $15, 0)",
         )
         .bind(id.to_string())
         .bind(new.queue.kind.as_str())
@@ -331,12 +344,13 @@ impl Tx {
         .bind(new.caller.project_id.to_string())
         .bind(new.caller.user_id.to_string())
         .bind(Some(new.caller.request_id.clone()))
+        .bind(new.caller.traceparent.map(|place| place.to_string()))
         .bind(now)
         .bind(new.next_at.map(micros))
         .execute(self.conn())
         .await
         .map_err(failed("queue a job"))?;
-        self.ring(id, &new.queue, Some(&new.caller.request_id), new.next_at)
+        self.ring(id, &new.queue, new.caller.origin(), new.next_at)
             .await?;
         Ok(id)
     }

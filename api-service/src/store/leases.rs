@@ -28,8 +28,7 @@ impl Tx {
         .execute(self.conn())
         .await
         .map_err(failed("put a job back into its queue"))?;
-        self.ring(job.id, &job.queue, job.request_id.as_deref(), next_at)
-            .await
+        self.ring(job.id, &job.queue, job.origin(), next_at).await
     }
 
     /// Gives a job to a claim, if it waits and its time has come. True: it has it now.

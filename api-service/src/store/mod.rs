@@ -48,7 +48,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::config::Settings;
-use common::domain::{Clock, JobId, ProjectId, UserId};
+use common::domain::{Clock, JobId, ProjectId, TraceParent, UserId};
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::pool::PoolConnection;
@@ -91,6 +91,26 @@ pub struct Caller {
     pub is_admin: bool,
     /// The request, for logs and events.
     pub request_id: String,
+    /// Its place in a trace.
+    pub traceparent: Option<TraceParent>,
+}
+
+impl Caller {
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        Origin {
+            request_id: Some(&self.request_id),
+            traceparent: self.traceparent,
+        }
+    }
+}
+
+/// What a message comes of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Origin<'a> {
+    /// The request.
+    pub(crate) request_id: Option<&'a str>,
+    /// Its place in a trace.
+    pub(crate) traceparent: Option<TraceParent>,
 }
 
 /// Whose rows are seen.

@@ -1,7 +1,7 @@
 //! The outbox: messages that became true together with the rows they speak of.
 
 use common::broker::topology;
-use common::domain::{JobId, JobKind, QueueKey, SnapshotStatus, Token, VolumeStatus};
+use common::domain::{JobId, JobKind, QueueKey, SnapshotStatus, Token, TraceParent, VolumeStatus};
 use common::messages::events::{CloudEvent, StatusData};
 use common::messages::jobs::{JobMessage, SCHEMA};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use super::backups::BackupRow;
 use super::row::{Columns, json_text, micros, plain};
 use super::snapshots::SnapshotRow;
 use super::volumes::VolumeRow;
-use super::{Store, StoreError, Tx, failed};
+use super::{Origin, Store, StoreError, Tx, failed};
 
 /// A message that waits for the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) struct OutboxRow {
     pub(crate) message_type: String,
     pub(crate) content_type: String,
     pub(crate) correlation_id: Option<String>,
+    /// The place in a trace of what it comes of.
+    pub(crate) traceparent: Option<TraceParent>,
     pub(crate) body: String,
     /// The job it rings for.
     pub(crate) job_id: Option<JobId>,
@@ -40,6 +42,7 @@ fn decode(row: &AnyRow) -> Result<OutboxRow, StoreError> {
         message_type: row.text("message_type")?,
         content_type: row.text("content_type")?,
         correlation_id: row.opt_text("correlation_id")?,
+        traceparent: row.opt_word("traceparent")?,
         body: row.text("body")?,
         job_id: row.opt_word("job_id")?,
         tries: row.small("tries")?,
@@ -58,8 +61,8 @@ impl Store {
         let now = micros(self.now());
         let mut conn = self.read().await?;
         let rows = sqlx::query(
-            "SELECT id, exchange, routing_key, message_type, content_type, correlation_id, body, \
-             job_id, tries FROM outbox WHERE next_at <= $1 ORDER BY next_at, id LIMIT $2",
+            "SELECT id, exchange, routing_key, message_type, content_type, correlation_id, \
+             traceparent, body, job_id, tries FROM outbox WHERE next_at <= $1 ORDER BY next_at, id LIMIT $2",
         )
         .bind(now)
         .bind(i64::from(most))
@@ -130,7 +133,7 @@ impl Tx {
         &mut self,
         job: JobId,
         queue: &QueueKey,
-        request_id: Option<&str>,
+        origin: Origin<'_>,
         at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let body = json_text(&JobMessage::new(job, queue.kind));
@@ -140,7 +143,8 @@ impl Tx {
             routing_key: queue.to_string(),
             message_type: SCHEMA.to_owned(),
             content_type: "application/json".to_owned(),
-            correlation_id: request_id.map(ToOwned::to_owned),
+            correlation_id: origin.request_id.map(ToOwned::to_owned),
+            traceparent: origin.traceparent,
             body,
             job_id: Some(job),
             tries: 0,
@@ -175,7 +179,7 @@ impl Tx {
         backup: &BackupRow,
         kind: JobKind,
         job: Option<JobId>,
-        request_id: Option<&str>,
+        origin: Origin<'_>,
     ) -> Result<(), StoreError> {
         let zone = self.zone_or_default(backup.zone());
         let data = StatusData {
@@ -184,7 +188,7 @@ impl Tx {
             volume_id: Some(backup.volume_id),
             snapshot_id: None,
             job_id: job,
-            request_id: request_id.map(ToOwned::to_owned),
+            request_id: origin.request_id.map(ToOwned::to_owned),
             status: backup.status.to_string(),
             fail_reason: backup.fail_reason.clone(),
         };
@@ -195,7 +199,7 @@ impl Tx {
             self.now,
             data,
         );
-        self.announce(kind, &zone, &event, request_id).await
+        self.announce(kind, &zone, event, origin).await
     }
 
     /// Says that a volume has come into a status.
@@ -224,7 +228,8 @@ impl Tx {
             data,
         );
         let zone = volume.availability_zone.clone();
-        self.announce(JobKind::Volume, &zone, &event, None).await
+        self.announce(JobKind::Volume, &zone, event, Origin::default())
+            .await
     }
 
     /// Says that a snapshot has come into a status, in the zone of its volume.
@@ -258,7 +263,8 @@ impl Tx {
             self.now,
             data,
         );
-        self.announce(JobKind::Volume, &volume.availability_zone, &event, None)
+        let zone = volume.availability_zone;
+        self.announce(JobKind::Volume, &zone, event, Origin::default())
             .await
     }
 
@@ -266,10 +272,11 @@ impl Tx {
         &mut self,
         kind: JobKind,
         zone: &Token,
-        event: &CloudEvent<T>,
-        request_id: Option<&str>,
+        event: CloudEvent<T>,
+        origin: Origin<'_>,
     ) -> Result<(), StoreError> {
-        let row = event_row(event, topology::status_key(kind, zone), request_id);
+        let event = event.traced(origin.traceparent);
+        let row = event_row(&event, topology::status_key(kind, zone), origin);
         self.send(&row, self.now).await
     }
 
@@ -277,8 +284,8 @@ impl Tx {
         let now = micros(self.now);
         sqlx::query(
             "INSERT INTO outbox (id, exchange, routing_key, message_type, content_type, \
-             correlation_id, body, job_id, created_at, next_at, tries) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0)",
+             correlation_id, traceparent, body, job_id, created_at, next_at, tries) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0)",
         )
         .bind(row.id.to_string())
         .bind(row.exchange.clone())
@@ -286,6 +293,7 @@ impl Tx {
         .bind(row.message_type.clone())
         .bind(row.content_type.clone())
         .bind(row.correlation_id.as_deref().map(plain))
+        .bind(row.traceparent.map(|place| place.to_string()))
         .bind(row.body.clone())
         .bind(row.job_id.map(|id| id.to_string()))
         .bind(now)
@@ -302,7 +310,7 @@ impl Tx {
 pub(super) fn event_row<T: Serialize>(
     event: &CloudEvent<T>,
     routing_key: String,
-    request_id: Option<&str>,
+    origin: Origin<'_>,
 ) -> OutboxRow {
     OutboxRow {
         id: event.id,
@@ -310,7 +318,8 @@ pub(super) fn event_row<T: Serialize>(
         routing_key,
         message_type: event.event_type.clone(),
         content_type: CLOUD_EVENT.to_owned(),
-        correlation_id: request_id.map(ToOwned::to_owned),
+        correlation_id: origin.request_id.map(ToOwned::to_owned),
+        traceparent: origin.traceparent,
         body: json_text(event),
         job_id: None,
         tries: 0,

@@ -144,6 +144,7 @@ impl Store {
         if !tx.take_parked(id).await? {
             return Err(RedriveError::NotFound(id));
         }
+        let traceparent = message.headers.get(common::telemetry::traces::HEADER);
         let row = OutboxRow {
             id: Uuid::now_v7(),
             exchange: message.exchange,
@@ -151,6 +152,7 @@ impl Store {
             message_type: message.message_type,
             content_type: message.content_type,
             correlation_id: message.correlation_id,
+            traceparent: traceparent.and_then(|place| place.parse().ok()),
             body,
             job_id: None,
             tries: 0,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::outbox::{OutboxRow, SOURCE, event_row};
 use super::row::{Columns, json_text, micros};
 use super::{
-    Caller, NewBackup, RequestError, RestoreRequest, Scope, Store, StoreError, Tx, failed,
+    Caller, NewBackup, Origin, RequestError, RestoreRequest, Scope, Store, StoreError, Tx, failed,
 };
 
 /// What is asked for, checked as far as that needs no rows.
@@ -292,6 +292,7 @@ impl Tx {
             message_type: REPLY_SCHEMA.to_owned(),
             content_type: "application/json".to_owned(),
             correlation_id: to.correlation_id.clone(),
+            traceparent: None,
             body: json_text(reply),
             job_id: None,
             tries: 0,
@@ -305,7 +306,8 @@ impl Tx {
             .job_id
             .map_or_else(|| login.to_owned(), |id| id.to_string());
         let event = CloudEvent::new(SOURCE, REQUEST_REJECTED, subject, self.now, data);
-        let row = event_row(&event, common::broker::topology::rejected_key(login), None);
+        let key = common::broker::topology::rejected_key(login);
+        let row = event_row(&event, key, Origin::default());
         self.send(&row, self.now).await
     }
 }

@@ -116,13 +116,8 @@ impl Tx {
         tx.backup_is_restoring(id, volume.id).await?;
         backup.status = BackupStatus::Restoring;
         backup.fail_reason = None;
-        tx.announce_backup(
-            &backup,
-            JobKind::Restore,
-            Some(job),
-            Some(&caller.request_id),
-        )
-        .await?;
+        tx.announce_backup(&backup, JobKind::Restore, Some(job), caller.origin())
+            .await?;
         tx.announce_volume(&volume, VolumeStatus::RestoringBackup, Some(job), None)
             .await?;
         Ok(RestoreStarted {

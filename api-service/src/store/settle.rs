@@ -263,13 +263,8 @@ impl Tx {
             backup.status = BackupStatus::Error;
             backup.fail_reason = Some(reason);
         }
-        self.announce_backup(
-            &backup,
-            JobKind::Delete,
-            Some(job.id),
-            job.request_id.as_deref(),
-        )
-        .await
+        self.announce_backup(&backup, JobKind::Delete, Some(job.id), job.origin())
+            .await
     }
 
     async fn settle_volume_job(
@@ -353,7 +348,7 @@ impl Tx {
         if backup.status == BackupStatus::Deleting {
             return self.queue_delete(&backup, &job.caller()).await;
         }
-        self.announce_backup(&backup, job.kind(), Some(job.id), job.request_id.as_deref())
+        self.announce_backup(&backup, job.kind(), Some(job.id), job.origin())
             .await
     }
 

@@ -289,6 +289,7 @@ impl Tx {
             user_id: row.user_id,
             is_admin: false,
             request_id: String::new(),
+            traceparent: None,
         };
         self.add_snapshot_job(&volume, None, id, VolumeAction::DeleteSnapshot, &caller, at)
             .await?;

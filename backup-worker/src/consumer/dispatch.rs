@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::domain::{BackupId, VolumeId};
+use common::domain::{BackupId, TraceParent, VolumeId};
 use common::messages::rpc::{Claim, Fence, Grant};
 use common::messages::sheet::Sheet;
 use tokio::sync::Notify;
@@ -15,13 +15,14 @@ use crate::lease::{Hold, Lease, LeaseParts, RenewTimes, StateOwner, renew_until}
 use crate::progress::{self, ReportedJob};
 use crate::running::Slot;
 
-/// Starts the job; the slot is its until it ends.
+/// Starts the job; the slot is its until it ends. `place` is its place in a trace.
 pub(super) fn start(
     env: &Arc<Environment>,
     mut slot: Slot,
     claim: Claim,
     asked_at: Duration,
     grant: Grant,
+    place: Option<TraceParent>,
 ) {
     let lease_time = Duration::from_millis(grant.lease_ms);
     let renew = Duration::from_millis(grant.renew_ms);
@@ -81,7 +82,7 @@ pub(super) fn start(
     };
     let sheet = grant.sheet;
     env.tracker.spawn(async move {
-        run_on_thread(job, sheet, reported).await;
+        run_on_thread(job, sheet, reported, place).await;
         drop(slot);
     });
 }

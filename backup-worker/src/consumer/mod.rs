@@ -25,8 +25,10 @@ use common::domain::{ClaimId, JobId, JobKind, QueueKey};
 use common::messages::jobs::JobMessage;
 use common::messages::rpc::{Ask, Claim, Claimed, Fence, Renew, Submitted};
 use common::retry::Backoff;
-use common::telemetry::error_chain;
+use common::step;
+use common::telemetry::{error_chain, traces};
 use lapin::Channel;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::environment::Environment;
@@ -258,7 +260,12 @@ impl Session {
             message.ack().await;
             tokio::time::sleep(Duration::from_millis(300)).await; // it has gone out
         }
-        match common::durable!("worker.claim", self.ask(claim.clone()).await) {
+        let span = traces::within(
+            message.traceparent(),
+            || step!("claim", otel.kind = "consumer", job.id = %job.job_id, job.kind = %job.kind),
+        );
+        let asking = self.ask(claim.clone()).instrument(span);
+        match common::durable!("worker.claim", asking.await) {
             Ok(answer) => self.answered(slot, &message, claim, asked_at, answer).await,
             Err(error) => Some(self.not_answered(&message, &error).await),
         }
@@ -266,7 +273,10 @@ impl Session {
 
     /// Hands in what is no doorbell. If it becomes a job, that has a doorbell of its own.
     async fn submit(&mut self, message: &Incoming) -> Option<SessionEnd> {
-        match self.ask(message.to_submit()).await {
+        let span = traces::within(message.traceparent(), || {
+            step!("submit", otel.kind = "consumer")
+        });
+        match self.ask(message.to_submit()).instrument(span).await {
             Ok(Submitted::Accepted { job_id }) => {
                 tracing::debug!(job.id = %job_id, "a publisher's request was handed in");
                 message.ack().await;
@@ -338,7 +348,8 @@ impl Session {
         // Before the acknowledgement, so that the broker sends no message into a full worker.
         let fitted = self.fit_to_slots().await;
         common::durable!("worker.ack", message.ack().await);
-        dispatch::start(&self.env, slot, claim, asked_at, *grant);
+        let place = message.traceparent();
+        dispatch::start(&self.env, slot, claim, asked_at, *grant, place);
         fitted.err().map(|_| SessionEnd::Broken)
     }
 }

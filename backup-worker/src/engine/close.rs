@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use common::domain::{ContainerName, ObjectPrefix};
 use common::messages::sheet::{BackupSheet, StoredBackup};
+use common::step;
 use jiff::Timestamp;
 
 use super::{EngineError, Monitor, scratch_of};
@@ -128,6 +129,7 @@ fn close(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
     let monitor = &*task.monitor;
     monitor.may_write()?;
     common::failpoint!("backup.sha256file.before");
+    let writing = step!("sha256 file").entered();
     put(
         &reader,
         monitor,
@@ -140,10 +142,12 @@ fn close(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
             sha256file::write(out, &head, &mut digests)
         },
     )?;
+    drop(writing);
     common::failpoint!("backup.sha256file.after");
     monitor.may_write()?;
     store.remove(container, &strays)?;
     common::failpoint!("backup.metadata.before");
+    let writing = step!("metadata file").entered();
     put(
         &reader,
         monitor,
@@ -163,6 +167,7 @@ fn close(task: &CloseTask<'_>) -> Result<Closed, EngineError> {
             metadata::write(out, &head, &mut objects)
         },
     )?;
+    drop(writing);
     common::failpoint!("backup.metadata.after");
     Ok(Closed {
         object_count,

@@ -7,6 +7,9 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
+use common::step;
+use tracing::Span;
+
 use super::EngineError;
 use super::line::{Line, Units};
 
@@ -24,6 +27,7 @@ where
     T: Send,
 {
     let threads = threads.max(1);
+    let at_work = Span::current();
     std::thread::scope(|scope| {
         // As long as the line lets them run ahead: nobody waits while the collector makes a batch durable. In here, so
         // that leaving early frees who waits to send.
@@ -33,10 +37,12 @@ where
         let mut crew = Vec::with_capacity(threads);
         for index in 0..threads {
             let sender = sender.clone();
+            let span = step!(parent: &at_work, "engine", thread = index);
             let thread =
                 Builder::new()
                     .name(format!("engine-{index}"))
                     .spawn_scoped(scope, move || {
+                        let _span = span.entered();
                         let mut halt = HaltOnDrop(Some(line));
                         work(&sender).inspect(|()| halt.0 = None)
                     });

@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use common::messages::rpc::{Committed, FailCause, Failed, Outcome, Restarted};
 use common::messages::sheet::{BackupSheet, Frozen, Sheet, StoredBackup, WorkTotals};
+use common::step;
 use jiff::Timestamp;
 
 use super::halt::{Halt, Suspended, Trouble};
 use super::{Done, Job, erase};
-use crate::engine::{self, BackupTask, CloseTask, EngineError, Monitor};
+use crate::engine::{self, BackupTask, CloseTask, EngineError, Monitor, Sealed};
 use crate::format::{codec, segment};
 use crate::lease::LeaseError;
 use crate::store::StoreError;
@@ -114,22 +115,11 @@ fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
     // 4. The volume stands still, once for all executions of the attempt.
     job.lease.keep_going()?;
     job.lease.phase("snapshot");
-    let (source, frozen) = freeze(job, sheet)?;
+    let (source, frozen) = step!("snapshot").in_scope(|| freeze(job, sheet))?;
 
     // 5, 6. Batch after batch: objects, then their segment ●.
     job.lease.phase("transfer");
-    let sealed = engine::backup(&BackupTask {
-        sheet,
-        generation: job.generation,
-        source: Arc::clone(&source),
-        store: Arc::clone(&job.env.store),
-        limits: job.env.limits,
-        monitor: Arc::new(job.lease.clone()),
-    })
-    .map_err(unless_beyond_use)?;
-    source
-        .check_unchanged()
-        .map_err(|error| unless_beyond_use(error.into()))?;
+    let sealed = step!("transfer").in_scope(|| transfer(job, sheet, &source))?;
 
     // 7.
     job.lease.phase("finishing");
@@ -186,8 +176,30 @@ fn freeze(job: &Job, sheet: &BackupSheet) -> Result<(Arc<dyn FrozenVolume>, Froz
     Ok((source, first))
 }
 
+/// Steps 5 and 6: all of the volume is in objects and sealed, and it stood still for as long as that took.
+fn transfer(
+    job: &Job,
+    sheet: &BackupSheet,
+    source: &Arc<dyn FrozenVolume>,
+) -> Result<Sealed, Detour> {
+    let sealed = engine::backup(&BackupTask {
+        sheet,
+        generation: job.generation,
+        source: Arc::clone(source),
+        store: Arc::clone(&job.env.store),
+        limits: job.env.limits,
+        monitor: Arc::new(job.lease.clone()),
+    })
+    .map_err(unless_beyond_use)?;
+    source
+        .check_unchanged()
+        .map_err(|error| unless_beyond_use(error.into()))?;
+    Ok(sealed)
+}
+
 /// Step 7: from here there is no cancel and no restart.
 fn pass_the_gate(job: &Job, sheet: &BackupSheet) -> Result<(), Detour> {
+    let _span = step!("commit").entered();
     if !sheet.committed {
         match job.lease.commit(sheet.names.number)? {
             Committed::Passed => {}
@@ -304,8 +316,10 @@ fn settle(
 ) -> Result<Done, Detour> {
     job.lease.phase("cleaning");
     // Whoever comes after finds the metadata and is here again: nothing of this can end the job badly.
-    let cleared = erase::snapshot(job, Some(&sheet.volume), &sheet.names)
-        .and_then(|()| erase::scratch(job, &sheet.names));
+    let cleared = step!("clean up").in_scope(|| {
+        erase::snapshot(job, Some(&sheet.volume), &sheet.names)?;
+        erase::scratch(job, &sheet.names)
+    });
     match cleared {
         Ok(()) => {}
         Err(Halt::Lasting(trouble)) => return Err(Detour::Suspended(Suspended::Passing(trouble))),
@@ -336,6 +350,7 @@ fn end(job: &Job, sheet: &BackupSheet, cause: FailCause, reason: String) -> Resu
         Failed::Fenced => return Err(LeaseError::Fenced.into()),
     }
     job.lease.phase("cleaning");
+    let _span = step!("clean up").entered();
     let removed = erase::objects(job, &sheet.names).and_then(|()| {
         if common::faults::planted("snapshot_forgotten") {
             return Ok(());

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::messages::rpc::Outcome;
 use common::messages::sheet::RestoreSheet;
+use common::step;
 use tokio::time::Instant;
 
 use super::halt::Halt;
@@ -25,10 +26,11 @@ pub(super) fn run(job: &Job, sheet: &RestoreSheet) -> Result<Done, Halt> {
     if sheet.volume_is_new {
         job.driver(&sheet.volume.backend)?.create(&sheet.volume)?;
     }
-    let target = common::durable!("restore.lock", lock(job, sheet))?;
+    let target = common::durable!("restore.lock", step!("lock").in_scope(|| lock(job, sheet)))?;
 
     // 4, 5. Plan, check, write; every write asks the lease first.
     job.lease.phase("transfer");
+    let transferring = step!("transfer").entered();
     let restored = engine::restore(&RestoreTask {
         chain: &sheet.chain,
         backup_size_gib: sheet.backup_size_gib,
@@ -45,8 +47,9 @@ pub(super) fn run(job: &Job, sheet: &RestoreSheet) -> Result<Done, Halt> {
     })?;
 
     // 6. Durable and closed before anyone is told.
+    drop(transferring);
     job.lease.phase("finishing");
-    common::durable!("restore.sync", target.sync())?;
+    common::durable!("restore.sync", step!("sync").in_scope(|| target.sync()))?;
     drop(target);
     for warning in &restored.warnings {
         tracing::warn!(warning, "the restore could not check everything");

@@ -3,30 +3,49 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use common::domain::TraceParent;
 use common::messages::rpc::ReleaseReason;
 use common::messages::sheet::Sheet;
 use common::metrics::EXECUTIONS;
+use common::step;
+use common::telemetry::traces;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::{Span, field};
 
 use super::{Ending, Job, ending};
 use crate::progress::ReportedJob;
 
-/// Runs the job on a thread of its own, and returns when that has ended.
-pub(crate) async fn run_on_thread(job: Job, sheet: Sheet, reported: ReportedJob) {
+/// Runs the job on a thread of its own, and returns when that has ended. `place` is its place in a trace.
+pub(crate) async fn run_on_thread(
+    job: Job,
+    sheet: Sheet,
+    reported: ReportedJob,
+    place: Option<TraceParent>,
+) {
     let began = Instant::now();
     let (tell, told) = oneshot::channel();
+    let traced = traced(&reported, place);
+    let place = traces::place_of(&traced).or(place);
+    let trace_id = place.map(|place| place.trace());
     let span = tracing::info_span!(
         "job",
         job.id = %reported.job_id,
         job.kind = %reported.kind,
         generation = reported.generation,
+        trace.id = trace_id.as_deref(),
     );
     let thread = std::thread::Builder::new()
         .name(format!("{}-job", reported.kind))
         .spawn(move || {
             let _in_span = span.entered();
+            let traced = traced.entered();
             let end = run_caught(&job, sheet);
+            traced.record("outcome", end.outcome);
+            if end.trouble.is_some() {
+                traced.record("otel.status_code", "error");
+            }
+            drop(traced);
             drop(job); // its lease is not renewed any more when the slot is free
             let _ = tell.send(end);
         });
@@ -35,7 +54,25 @@ pub(crate) async fn run_on_thread(job: Job, sheet: Sheet, reported: ReportedJob)
         // The lease was dropped with the job: it ends by itself, and another worker comes in.
         Err(error) => ending("not_started", Some(error.to_string())),
     };
-    log_end(&reported, &end, began);
+    log_end(&reported, &end, began, trace_id.as_deref());
+}
+
+/// The execution as a span: a child of its message, or the root of a trace where nobody began one.
+fn traced(job: &ReportedJob, place: Option<TraceParent>) -> Span {
+    let text = |id: Option<String>| id.unwrap_or_default();
+    let span = step!(
+        "job",
+        otel.name = %format_args!("{} job", job.kind),
+        otel.kind = "consumer",
+        otel.status_code = field::Empty,
+        job.id = %job.job_id,
+        backup.id = text(job.backup_id.map(|id| id.to_string())),
+        volume.id = text(job.volume_id.map(|id| id.to_string())),
+        generation = job.generation,
+        outcome = field::Empty,
+    );
+    traces::follow(&span, place);
+    span
 }
 
 /// Code that panics loses its job, not the worker: the lease goes back at once, and counts as a failure.
@@ -66,7 +103,7 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The one line about this execution, with the same ids as the api-service's.
-fn log_end(job: &ReportedJob, end: &Ending, began: Instant) {
+fn log_end(job: &ReportedJob, end: &Ending, began: Instant, trace_id: Option<&str>) {
     let text = |id: Option<String>| id.unwrap_or_default();
     tracing::info!(
         job.id = %job.job_id,
@@ -77,6 +114,7 @@ fn log_end(job: &ReportedJob, end: &Ending, began: Instant) {
         outcome = end.outcome,
         reason = end.trouble.as_deref().unwrap_or_default(),
         seconds = began.elapsed().as_secs_f64(),
+        trace.id = trace_id,
         "job ended here"
     );
     let labels = [("kind", job.kind.as_str()), ("outcome", end.outcome)];

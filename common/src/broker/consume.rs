@@ -17,9 +17,10 @@ use uuid::Uuid;
 
 use super::error::within;
 use super::{BrokerError, Outgoing, Published, Publisher, topology};
+use crate::domain::TraceParent;
 use crate::messages::published::REQUEST_BYTES_MAX;
 use crate::messages::rpc::Submit;
-use crate::telemetry::error_chain;
+use crate::telemetry::{error_chain, traces};
 
 /// Headers of a parked message. Its routing key is kept as it was.
 pub mod parked {
@@ -214,7 +215,14 @@ impl Incoming {
             message_id: self.message_id(),
             reply_to: self.reply_to().map(str::to_owned),
             correlation_id: self.correlation_id().map(str::to_owned),
+            traceparent: self.traceparent(),
         }
+    }
+
+    /// Its place in a trace, if it has one.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<TraceParent> {
+        self.header(traces::HEADER)?.parse().ok()
     }
 
     /// A header, if it is text.

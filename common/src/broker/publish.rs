@@ -19,10 +19,10 @@ use uuid::Uuid;
 
 use super::error::within;
 use super::{BROKER_TIMEOUT, BrokerError, Link, topology};
-use crate::domain::QueueKey;
+use crate::domain::{QueueKey, TraceParent};
 use crate::messages::events::CloudEvent;
 use crate::messages::jobs::JobMessage;
-use crate::telemetry::error_chain;
+use crate::telemetry::{error_chain, traces};
 
 const JSON: &str = "application/json";
 const CLOUD_EVENT: &str = "application/cloudevents+json; charset=utf-8";
@@ -115,6 +115,14 @@ impl Outgoing {
         outgoing.persistent = lives.is_none();
         outgoing.expiration = lives;
         Ok(outgoing)
+    }
+
+    /// Names its place in a trace.
+    pub fn trace(&mut self, place: Option<TraceParent>) {
+        if let Some(place) = place {
+            self.headers
+                .insert(traces::HEADER.to_owned(), place.to_string());
+        }
     }
 
     /// Hands the message to lapin. The result only says that it is on its way.

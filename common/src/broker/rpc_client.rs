@@ -27,9 +27,10 @@ use uuid::Uuid;
 
 use super::error::within;
 use super::{BrokerError, Link, Outgoing, topology};
+use crate::domain::TraceParent;
 use crate::messages::rpc::{Ask, Reply, Request};
 use crate::retry::Backoff;
-use crate::telemetry::error_chain;
+use crate::telemetry::{error_chain, traces};
 
 /// How long a try waits for its answer.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -150,6 +151,7 @@ impl Inner {
     ) -> Result<A::Answer, AskError> {
         let body =
             serde_json::to_vec(&request).map_err(|error| AskError::Malformed(error.to_string()))?;
+        let place = traces::place_here();
         let correlation_id = Uuid::now_v7().to_string();
         let (answer_to, mut answers) = mpsc::channel(ANSWERS_WAITING);
         self.lock_waiting()
@@ -160,7 +162,7 @@ impl Inner {
         };
         let mut backoff = Backoff::new(AGAIN_FIRST, AGAIN_LONGEST);
         loop {
-            let over = match self.send(&registered.correlation_id, &body).await {
+            let over = match self.send(&registered.correlation_id, place, &body).await {
                 Ok(over) => {
                     "no answer".clone_into(last);
                     over
@@ -202,6 +204,7 @@ impl Inner {
     async fn send(
         &self,
         correlation_id: &str,
+        place: Option<TraceParent>,
         body: &[u8],
     ) -> Result<CancellationToken, BrokerError> {
         // What is sent while the broker takes no messages would all go out later, stale.
@@ -209,6 +212,7 @@ impl Inner {
         let session = self.session().await?;
         let mut request = Outgoing::new(topology::RPC, topology::RPC, REQUEST_TYPE, body.to_vec());
         request.correlation_id = Some(correlation_id.to_owned());
+        request.trace(place);
         request.reply_to = Some(REPLY_TO.to_owned());
         request.expiration = Some(REQUEST_LIVES);
         request.persistent = false;

@@ -20,12 +20,14 @@ use lapin::Channel;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::consume::{Deliveries, Incoming, consume, queue_depth};
 use super::{BrokerError, Link, Outgoing, Published, Publisher, topology};
 use crate::messages::rpc::{Reply, Request};
 use crate::retry::Backoff;
-use crate::telemetry::error_chain;
+use crate::step;
+use crate::telemetry::{error_chain, traces};
 
 /// Requests handled at a time.
 const PREFETCH: u16 = 32;
@@ -235,11 +237,16 @@ impl Drop for Handling {
     }
 }
 
-/// Answers one request, then acknowledges it.
+/// Answers one request, then acknowledges it. A request that is part of a trace has a span in it.
 async fn answer(handler: &dyn RpcHandler, channel: &Channel, request: &Incoming) {
     let body = match serde_json::from_slice::<Request>(request.body()) {
-        Ok(request) => {
-            let handled = AssertUnwindSafe(handler.handle(request)).catch_unwind();
+        Ok(body) => {
+            let op = body.op();
+            let span = traces::within(request.traceparent(), || {
+                step!("answer", otel.name = op, otel.kind = "server")
+            });
+            let handled = handler.handle(body).instrument(span);
+            let handled = AssertUnwindSafe(handled).catch_unwind();
             handled.await.unwrap_or_else(|_| {
                 tracing::error!("handling a request panicked");
                 refusal(&Reply::TryAgain("internal error".to_owned()))

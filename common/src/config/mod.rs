@@ -52,7 +52,7 @@ pub struct Settings {
     pub volume_backends: BTreeMap<Token, VolumeBackend>,
     /// Where backups go and how they are written.
     pub backup: Backup,
-    /// Logs.
+    /// Logs and traces.
     pub telemetry: Telemetry,
 }
 
@@ -128,7 +128,8 @@ impl Settings {
     fn check(&self) -> Result<(), ConfigError> {
         self.backup.check()?;
         self.jobs.check()?;
-        self.worker.check()
+        self.worker.check()?;
+        self.telemetry.check()
     }
 }
 
@@ -185,6 +186,11 @@ mod tests {
             ("[backup]\nobject_size = 1000", "backup.object_size"),
             ("[jobs]\nrenew = \"90s\"", "jobs.renew"),
             ("[backup]\ndriver = \"nfs\"", "backup.nfs.share"),
+            (
+                "[telemetry]\notlp_endpoint = \"https://collector\"",
+                "telemetry.otlp_endpoint",
+            ),
+            ("[telemetry]\nsample_ratio = 1.5", "telemetry.sample_ratio"),
         ] {
             let error = load(toml, &[]).unwrap_err();
             assert!(

@@ -10,6 +10,7 @@ mod job;
 mod names;
 mod size;
 mod snapshot;
+mod trace_parent;
 mod volume;
 
 pub use backup::BackupStatus;
@@ -22,6 +23,7 @@ pub use job::{BadToken, JobKind, JobState, QueueKey, Token};
 pub use names::{AttemptNames, BadName, ContainerName, ObjectPrefix, SnapshotName, VolumeSource};
 pub use size::{ByteCount, GIB};
 pub use snapshot::SnapshotStatus;
+pub use trace_parent::{BadTraceParent, TraceParent};
 pub use volume::VolumeStatus;
 
 /// A status or kind that is written as text, but not one we know.

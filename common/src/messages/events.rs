@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::sheet::WorkTotals;
 use crate::domain::{
-    BackupId, Incarnation, JobId, JobKind, ProjectId, SnapshotId, Token, VolumeId, WorkerName,
+    BackupId, Incarnation, JobId, JobKind, ProjectId, SnapshotId, Token, TraceParent, VolumeId,
+    WorkerName,
 };
 
 /// The envelope of every event.
@@ -32,6 +33,9 @@ pub struct CloudEvent<T> {
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: String,
+    /// The place in a trace of the request it comes of, as the extension *Distributed Tracing* of `CloudEvents` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
     /// The details.
     pub data: T,
 }
@@ -54,7 +58,17 @@ impl<T> CloudEvent<T> {
             subject: subject.into(),
             time,
             datacontenttype: "application/json".to_owned(),
+            traceparent: None,
             data,
+        }
+    }
+
+    /// The event with its place in a trace.
+    #[must_use]
+    pub fn traced(self, traceparent: Option<TraceParent>) -> Self {
+        Self {
+            traceparent,
+            ..self
         }
     }
 }

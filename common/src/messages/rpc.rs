@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::sheet::{Frozen, Sheet, WorkTotals};
-use crate::domain::{ClaimId, Incarnation, JobId, VolumeSource, WorkerName};
+use crate::domain::{ClaimId, Incarnation, JobId, TraceParent, VolumeSource, WorkerName};
 
 /// Proof of a granted lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,6 +46,24 @@ pub enum Request {
     Finish(Finish),
     /// Hands in what a publisher sent in place of a doorbell.
     Submit(Submit),
+}
+
+impl Request {
+    /// Its name, as `op` says it.
+    #[must_use]
+    pub fn op(&self) -> &'static str {
+        match self {
+            Self::Claim(_) => "claim",
+            Self::Renew(_) => "renew",
+            Self::Frozen(_) => "frozen",
+            Self::Restart(_) => "restart",
+            Self::Fail(_) => "fail",
+            Self::Commit(_) => "commit",
+            Self::Release(_) => "release",
+            Self::Finish(_) => "finish",
+            Self::Submit(_) => "submit",
+        }
+    }
 }
 
 /// What comes back for a request whose good answer is `A`.
@@ -386,6 +404,9 @@ pub struct Submit {
     pub reply_to: Option<String>,
     /// What the answer is to be marked with; without it the message's id.
     pub correlation_id: Option<String>,
+    /// The message's place in a trace, if its publisher gave it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// Answer to [`Submit`], durable like every other.
@@ -417,7 +438,9 @@ mod tests {
             generation: 3,
             claim_id: "01890a5d-ac96-774b-bcce-b302099a8058".parse().unwrap(),
         };
-        let json = serde_json::to_value(Request::from(Renew { fence, mark: 7 })).unwrap();
+        let request = Request::from(Renew { fence, mark: 7 });
+        let json = serde_json::to_value(&request).unwrap();
+        assert_eq!(json["op"], request.op());
         assert_eq!(json["op"], "renew");
         assert_eq!(json["fence"]["generation"], 3);
         let back: Request = serde_json::from_value(json).unwrap();

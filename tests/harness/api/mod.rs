@@ -27,6 +27,7 @@ pub(crate) const PROJECT: &str = "00000000000000000000000000000001";
 pub struct Api {
     base: String,
     token: String,
+    traceparent: Option<String>,
     http: reqwest::Client,
     seen: Arc<Mutex<HashMap<BackupId, BackupStatus>>>,
 }
@@ -88,6 +89,7 @@ impl Api {
         Self {
             base,
             token: format!("tester:{PROJECT}"),
+            traceparent: None,
             // A killed service leaves dead connections behind, so none is kept.
             http: reqwest::Client::builder()
                 .pool_max_idle_per_host(0)
@@ -103,6 +105,15 @@ impl Api {
     pub fn as_project(&self, project: &str) -> Self {
         Self {
             token: format!("tester:{project}"),
+            ..self.clone()
+        }
+    }
+
+    /// The same service, called from this place in a trace.
+    #[must_use]
+    pub fn traced(&self, traceparent: &str) -> Self {
+        Self {
+            traceparent: Some(traceparent.to_owned()),
             ..self.clone()
         }
     }
@@ -133,6 +144,9 @@ impl Api {
             .header("X-Auth-Token", &self.token)
             .header("Accept", "application/json")
             .header("OpenStack-API-Version", VERSION);
+        if let Some(traceparent) = &self.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
         if let Some(body) = body {
             request = request.json(&body);
         }

@@ -5,6 +5,7 @@
 
 use axum::http::{HeaderMap, HeaderName};
 use common::config::Auth;
+use common::domain::TraceParent;
 
 use crate::http::error::ApiError;
 use crate::http::url::InProject;
@@ -19,6 +20,7 @@ pub(in crate::http) fn of_request(
     headers: &HeaderMap,
     in_url: Option<&InProject>,
     request_id: &str,
+    traceparent: Option<TraceParent>,
 ) -> Result<Caller, ApiError> {
     let token = headers.get(TOKEN).and_then(|token| token.to_str().ok());
     let (user, project) = token
@@ -43,6 +45,7 @@ pub(in crate::http) fn of_request(
         user_id: user.into(),
         is_admin: true,
         request_id: request_id.to_owned(),
+        traceparent,
     })
 }
 
@@ -61,7 +64,7 @@ mod tests {
             ..Auth::default()
         };
         let in_url = in_url.map(|project| InProject(project.to_owned()));
-        let caller = of_request(&auth, &headers, in_url.as_ref(), "req-1").ok()?;
+        let caller = of_request(&auth, &headers, in_url.as_ref(), "req-1", None).ok()?;
         assert!(caller.is_admin);
         Some((caller.user_id.to_string(), caller.project_id.to_string()))
     }

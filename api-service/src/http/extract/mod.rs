@@ -10,6 +10,7 @@ mod query;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Uri};
+use common::domain::TraceParent;
 
 pub(in crate::http) use json::JsonBody;
 pub(in crate::http) use path::{Key, KeyPair, parse_id};
@@ -38,13 +39,14 @@ impl Context {
     pub(in crate::http) fn read(
         state: &AppState,
         version: Microversion,
-        request_id: &str,
+        (request_id, traceparent): (&str, Option<TraceParent>),
         uri: &Uri,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<Self, ApiError> {
         let in_url = extensions.get::<InProject>();
-        let caller = caller::of_request(&state.settings.auth, headers, in_url, request_id)?;
+        let auth = &state.settings.auth;
+        let caller = caller::of_request(auth, headers, in_url, request_id, traceparent)?;
         let api = &state.settings.api;
         let base = base_url::of_request(api.public_endpoint.as_deref(), uri, headers, api.listen);
         let project = in_url.map(|InProject(project)| project.clone());

@@ -17,6 +17,7 @@ fn context(version: Microversion, is_admin: bool) -> Context {
             user_id: "u".into(),
             is_admin,
             request_id: "req-1".to_owned(),
+            traceparent: None,
         },
         links: Links::new("http://c".to_owned(), None),
     }

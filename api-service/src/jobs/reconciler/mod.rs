@@ -192,8 +192,7 @@ async fn ring_once_more(store: &Store, job: &JobRow) -> Result<(), StoreError> {
     if waits && !tx.doorbell_waits(job.id).await? {
         tracing::info!(job.id = %job.id, queue = %job.queue, "a job's message may be lost: rung again");
         tx.note_republish(job.id).await?;
-        tx.ring(job.id, &job.queue, job.request_id.as_deref(), None)
-            .await?;
+        tx.ring(job.id, &job.queue, job.origin(), None).await?;
     }
     tx.commit().await
 }

@@ -13,6 +13,7 @@ mod replicas;
 mod restore;
 mod rows;
 mod snapshots;
+mod traced;
 pub(crate) mod trouble;
 
 use std::collections::BTreeMap;

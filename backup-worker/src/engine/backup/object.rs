@@ -1,6 +1,8 @@
 //! Making data objects: an extent's stored bytes, and its part in the scratch place.
 
 use common::domain::{Compression, ContainerName};
+use common::step;
+use tracing::Span;
 
 use crate::engine::EngineError;
 use crate::engine::zeros::ZeroObject;
@@ -43,6 +45,8 @@ pub(super) struct ObjectMaker<'a> {
     compression: Compression,
     encoder: Encoder,
     zeros: &'a ZeroObject,
+    encoding: Span,
+    writing: Span,
 }
 
 impl<'a> ObjectMaker<'a> {
@@ -52,6 +56,8 @@ impl<'a> ObjectMaker<'a> {
             compression,
             encoder: Encoder::new(),
             zeros,
+            encoding: step!("encode"),
+            writing: step!("write"),
         }
     }
 
@@ -69,6 +75,7 @@ impl<'a> ObjectMaker<'a> {
         };
         let name = format!("{}{offset:015}", parts_of(self.place.generation));
         let write = |bytes: &[u8]| {
+            let _span = self.writing.enter();
             self.place
                 .store
                 .write_part(self.place.container, self.place.scratch, &name, bytes)
@@ -86,10 +93,12 @@ impl<'a> ObjectMaker<'a> {
                 part: write(stored)?,
             });
         }
+        let encoding = self.encoding.enter();
         let encoded = self
             .encoder
             .encode(self.compression, plain)
             .map_err(|source| EngineError::Codec { source })?;
+        drop(encoding);
         Ok(MadeObject {
             extent,
             compression: encoded.compression,

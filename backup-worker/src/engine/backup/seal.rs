@@ -4,6 +4,8 @@
 //! the volume is checked, the parts are published, the segment is written, and only then the job hears the mark.
 
 use common::domain::ObjectPrefix;
+use common::step;
+use tracing::Span;
 
 use super::object::Scratch;
 use super::stripe::StripeDone;
@@ -28,6 +30,7 @@ pub(super) struct Sealer<'a> {
     monitor: &'a dyn Monitor,
     batch: Batch,
     object_count: u64,
+    sealing: Span,
 }
 
 impl<'a> Sealer<'a> {
@@ -57,6 +60,7 @@ impl<'a> Sealer<'a> {
                 parts: Vec::new(),
             },
             object_count: chain.objects,
+            sealing: step!("seal"),
         }
     }
 
@@ -96,6 +100,7 @@ impl<'a> Sealer<'a> {
         if self.unsealed_bytes() == 0 {
             return Ok(());
         }
+        let _span = self.sealing.enter();
         match self.monitor.keep_going() {
             Ok(()) | Err(Stop::Draining) => {}
             Err(stop) => return Err(stop.into()),

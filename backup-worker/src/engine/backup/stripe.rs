@@ -4,6 +4,9 @@
 
 use std::ops::Range;
 
+use common::step;
+use tracing::Span;
+
 use super::object::{MadeObject, ObjectMaker};
 use super::plan::{Stripe, changed_runs};
 use super::read::ChunkReader;
@@ -35,7 +38,7 @@ impl Done for StripeDone {
     }
 }
 
-/// One thread's tools.
+/// One thread's tools. They are to be made on that thread: their spans are parts of its own.
 #[derive(Debug)]
 pub(super) struct StripeRunner<'a> {
     reader: ChunkReader<'a>,
@@ -44,6 +47,8 @@ pub(super) struct StripeRunner<'a> {
     zeros: ZeroDigests,
     nonzero: Vec<usize>,
     runs: Vec<Range<usize>>,
+    reading: Span,
+    digesting: Span,
 }
 
 impl<'a> StripeRunner<'a> {
@@ -55,6 +60,8 @@ impl<'a> StripeRunner<'a> {
             zeros: ZeroDigests::new(block_size),
             nonzero: Vec::new(),
             runs: Vec::new(),
+            reading: step!("read"),
+            digesting: step!("digest"),
         }
     }
 
@@ -66,8 +73,9 @@ impl<'a> StripeRunner<'a> {
         buffer: &mut Buffer,
     ) -> Result<(StripeDone, Vec<Wanted>), EngineError> {
         let extent = stripe.extent;
-        let chunk = self.reader.read(extent, buffer)?;
+        let chunk = self.reading.in_scope(|| self.reader.read(extent, buffer))?;
 
+        let digesting = self.digesting.enter();
         let mut digests = Vec::with_capacity(chunk.holes.len());
         self.nonzero.clear();
         for (index, block) in chunk.data.chunks(self.block_size).enumerate() {
@@ -77,6 +85,7 @@ impl<'a> StripeRunner<'a> {
             }
         }
         digest_blocks(chunk.data, self.block_size, &self.nonzero, &mut digests);
+        drop(digesting);
 
         changed_runs(&digests, stripe.parent.as_deref(), &mut self.runs);
         let mut objects = Vec::with_capacity(self.runs.len());
