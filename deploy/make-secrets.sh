@@ -15,8 +15,10 @@ if [ -d secrets ]; then
     # Of an earlier version, when there was no server for the database.
     cp secrets/* secrets.new
 else
-    api=$(password) worker=$(password)
-    sed -e "s/@api-service@/$api/" -e "s/@backup-worker@/$worker/" rabbitmq/definitions.json >secrets.new/rabbitmq-definitions.json
+    api=$(password) worker=$(password) operator=$(password)
+    sed -e "s/@api-service@/$api/" -e "s/@backup-worker@/$worker/" -e "s/@operator@/$operator/" \
+        rabbitmq/definitions.json >secrets.new/rabbitmq-definitions.json
+    printf '%s' "$operator" >secrets.new/operator-password
     printf 'amqp://api-service:%s@rabbitmq:5672/%%2f' "$api" >secrets.new/api-amqp-url
     printf 'amqp://backup-worker:%s@rabbitmq:5672/%%2f' "$worker" >secrets.new/worker-amqp-url
 fi
