@@ -2,20 +2,37 @@
 
 use std::time::Duration;
 
-use common::domain::{BackupStatus, VolumeStatus};
+use common::domain::{BackupId, BackupStatus, VolumeStatus};
 use harness::volume;
 use harness::{NewBackup, TestStack, until};
 
-use crate::server::{self, Manner, Restored, Share, until_it_hangs, until_target};
+use crate::server::{Manner, Outage, Share, stop, until_it_hangs, until_it_is_up};
 
 /// Leases of the stack live 6 s and workers count as down after 8 s: so long a silence would show.
 const LONG: Duration = Duration::from_secs(14);
 
-async fn is_in_its_middle(stack: &TestStack, backup: common::domain::BackupId) {
+/// The volume of the outages.
+const LARGE: &str = "large.raw";
+
+/// A backup of the large volume that is neither at its beginning nor at its end.
+async fn begun_backup(stack: &TestStack) -> BackupId {
+    let id = stack.large_volume(LARGE).await;
+    let backup = stack.api().create_backup(&NewBackup::of(id)).await;
     until("the backup to be in its middle", async || {
         (stack.target().segments_of(backup).len() >= 2).then_some(())
     })
     .await;
+    backup
+}
+
+/// The backup comes to its end by itself, and holds every byte.
+async fn is_done_and_whole(stack: &TestStack, backup: BackupId) {
+    let api = stack.api();
+    api.until_backup(backup, BackupStatus::Available).await;
+    let restored = api.bring_back(backup).await;
+    let source = stack.volumes().join(LARGE);
+    volume::assert_same_bytes(&stack.file_of(restored), &source);
+    stack.assert_nothing_left_behind().await;
 }
 
 /// For as long as several leases, with the server away: everything but the target answers.
@@ -49,11 +66,8 @@ async fn generation(stack: &TestStack) -> u64 {
 async fn a_backup_outlasts_its_server(manner: Manner) {
     let share = Share::new(manner);
     let stack = share.stack().slow().start().await;
-    let id = stack.large_volume("large.raw").await;
-    let backup = stack.api().create_backup(&NewBackup::of(id)).await;
-    is_in_its_middle(&stack, backup).await;
-    server::stop();
-    let restored = Restored;
+    let backup = begun_backup(&stack).await;
+    let outage = Outage::begin();
     share.saw("the server is stopped in the middle of a backup");
     if manner != Manner::V3Soft {
         let said = until_it_hangs().await;
@@ -64,22 +78,11 @@ async fn a_backup_outlasts_its_server(manner: Manner) {
     if manner != Manner::V3Soft {
         assert_eq!(generation(&stack).await, 1, "the job kept its lease");
     }
-    drop(restored);
+    outage.end();
     share.saw("the server is back");
-    stack
-        .api()
-        .until_backup(backup, BackupStatus::Available)
-        .await;
-    until_target("the target to be up", |ready, target| {
-        ready && target == "up"
-    })
-    .await;
-    share.saw("the backup is available");
-    let restored = stack.api().bring_back(backup).await;
-    let source = stack.volumes().join("large.raw");
-    volume::assert_same_bytes(&stack.file_of(restored), &source);
-    stack.assert_nothing_left_behind().await;
-    share.saw("and restored byte for byte");
+    is_done_and_whole(&stack, backup).await;
+    until_it_is_up().await;
+    share.saw("the backup is available, and restored byte for byte");
 }
 
 #[tokio::test]
@@ -108,32 +111,19 @@ async fn a_worker_whose_job_hangs_can_be_stopped(manner: Manner) {
         .set("jobs.lease", "1h")
         .start()
         .await;
-    let id = stack.large_volume("large.raw").await;
-    let backup = stack.api().create_backup(&NewBackup::of(id)).await;
-    is_in_its_middle(&stack, backup).await;
-    server::stop();
-    let restored = Restored;
+    let backup = begun_backup(&stack).await;
+    let outage = Outage::begin();
     until_it_hangs().await;
-    let began = std::time::Instant::now();
-    stack.worker(1).ask_to_stop();
-    assert!(stack.worker(1).ended().await.success());
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = stop(stack.worker(1)).await;
     assert!(seconds < 45.0, "{seconds}");
-    assert_eq!(share.mounts(), Vec::<String>::new());
+    share.assert_unmounted();
     share.saw(&format!(
         "asked to stop while its job hung, the worker ended after {seconds:.1} s"
     ));
 
-    drop(restored);
+    outage.end();
     stack.worker(1).start();
-    stack
-        .api()
-        .until_backup(backup, BackupStatus::Available)
-        .await;
-    let restored = stack.api().bring_back(backup).await;
-    let source = stack.volumes().join("large.raw");
-    volume::assert_same_bytes(&stack.file_of(restored), &source);
-    stack.assert_nothing_left_behind().await;
+    is_done_and_whole(&stack, backup).await;
     share.saw("its job had been handed over, and was done when the server was back");
 }
 
@@ -151,14 +141,13 @@ async fn a_worker_whose_job_hangs_can_be_stopped_on_nfs_4_2() {
 async fn a_worker_that_starts_on_a_share_that_hangs_can_be_reached(manner: Manner) {
     let share = Share::new(manner);
     let stack = share.stack().start().await;
-    until_target("the target to be up", |ready, _| ready).await;
+    until_it_is_up().await;
     let id = stack
         .managed_volume("v.raw", &volume::noise(1, 3_000_000))
         .await;
     stack.worker(1).kill();
     assert_eq!(share.mounts().len(), 1, "a killed worker unmounts nothing");
-    server::stop();
-    let restored = Restored;
+    let outage = Outage::begin();
 
     stack.worker(1).start();
     let said = until_it_hangs().await;
@@ -174,16 +163,13 @@ async fn a_worker_that_starts_on_a_share_that_hangs_can_be_reached(manner: Manne
             .then_some(())
     })
     .await;
-    let began = std::time::Instant::now();
-    stack.worker(1).ask_to_stop();
-    assert!(stack.worker(1).ended().await.success());
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = stop(stack.worker(1)).await;
     assert!(seconds < 30.0, "{seconds}");
-    assert_eq!(share.mounts(), Vec::<String>::new());
+    share.assert_unmounted();
     share.saw(&format!("asked to stop, it ended after {seconds:.1} s"));
 
     stack.worker(1).start();
-    drop(restored);
+    outage.end();
     stack
         .api()
         .until_backup(backup, BackupStatus::Available)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use harness::{Builder, TestStack, until};
+use harness::{Builder, Process, TestStack, until};
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 use uuid::Uuid;
@@ -121,6 +121,11 @@ impl Share {
             .collect()
     }
 
+    /// Nothing is mounted there.
+    pub(crate) fn assert_unmounted(&self) {
+        assert_eq!(self.mounts(), Vec::<String>::new());
+    }
+
     /// A row of the table.
     #[expect(clippy::print_stdout, reason = "it is what the run is to show")]
     pub(crate) fn saw(&self, what: &str) {
@@ -138,42 +143,59 @@ fn tell(program: &str, arguments: &[&str]) {
     assert!(status.success(), "{program} {arguments:?}: {status}");
 }
 
-/// Ends every thread of the server: whoever asks it waits.
-pub(crate) fn stop() {
-    tell("rpc.nfsd", &["0"]);
-}
+/// A server that is away: whoever asks it waits. It is back when this goes, however the test ends.
+#[must_use]
+pub(crate) struct Outage(());
 
-/// Lets it serve again.
-pub(crate) fn start() {
-    tell("rpc.nfsd", &["-H", "127.0.0.1", "2"]);
-}
+impl Outage {
+    /// Ends every thread of the server.
+    pub(crate) fn begin() -> Self {
+        tell("rpc.nfsd", &["0"]);
+        Self(())
+    }
 
-/// Lets it serve again when a test ends, however that is.
-pub(crate) struct Restored;
-
-impl Drop for Restored {
-    fn drop(&mut self) {
-        start();
+    /// Lets it serve again.
+    pub(crate) fn end(self) {
+        drop(self);
     }
 }
 
-/// What a worker says of itself, and whether it is ready.
-pub(crate) async fn readiness() -> Option<(bool, Value)> {
-    let client = reqwest::Client::builder().no_proxy().build().ok()?;
-    let answer = client.get(format!("http://{PROBES}/readyz"));
-    let answer = answer.send().await.ok()?;
-    let ready = answer.status().is_success();
-    Some((ready, answer.json().await.ok()?))
+impl Drop for Outage {
+    fn drop(&mut self) {
+        tell("rpc.nfsd", &["-H", "127.0.0.1", "2"]);
+    }
 }
 
-/// Waits until the worker says that its target is like this.
+/// Asks a worker to stop; how many seconds that took.
+pub(crate) async fn stop(worker: &Process) -> f64 {
+    let began = Instant::now();
+    worker.ask_to_stop();
+    let status = worker.ended().await;
+    assert!(status.success(), "{}: {status}", worker.name());
+    began.elapsed().as_secs_f64()
+}
+
+/// Waits until the worker that answers probes says that its target is like this: whether it is ready, and its word.
 pub(crate) async fn until_target(what: &str, is_so: impl Fn(bool, &str) -> bool) -> String {
+    let client = reqwest::Client::builder().no_proxy().build();
+    let client = client.expect("a client can be made");
     until(what, async || {
-        let (ready, answer) = readiness().await?;
-        let target = answer["target"].as_str()?.to_owned();
+        let answer = client.get(format!("http://{PROBES}/readyz")).send().await;
+        let answer = answer.ok()?;
+        let ready = answer.status().is_success();
+        let said: Value = answer.json().await.ok()?;
+        let target = said["target"].as_str()?.to_owned();
         is_so(ready, &target).then_some(target)
     })
     .await
+}
+
+/// Waits until the worker's target can be used.
+pub(crate) async fn until_it_is_up() {
+    until_target("the target to be up", |ready, target| {
+        ready && target == "up"
+    })
+    .await;
 }
 
 /// Waits until the worker's target hangs.

@@ -4,7 +4,7 @@ use common::domain::{BackupStatus, GIB, VolumeStatus};
 use harness::NewBackup;
 use harness::volume::{self, MIB, noise};
 
-use crate::server::{Manner, Share, until_target};
+use crate::server::{Manner, Share, stop, until_it_is_up};
 
 async fn a_lost_volume_comes_back(manner: Manner) {
     let share = Share::new(manner);
@@ -13,10 +13,7 @@ async fn a_lost_volume_comes_back(manner: Manner) {
         Manner::V3Hard | Manner::V3Soft => "vers=3,",
         Manner::V42Hard => "vers=4.2,",
     };
-    until_target("the target to be up", |ready, target| {
-        ready && target == "up"
-    })
-    .await;
+    until_it_is_up().await;
     let mounts = share.mounts();
     let is_right = mounts.len() == 1 && mounts[0].contains(version);
     assert!(is_right, "{mounts:?}");
@@ -64,9 +61,8 @@ async fn a_lost_volume_comes_back(manner: Manner) {
     api.delete_backup(changes.id).await;
     api.until_gone(changes.id).await;
     stack.assert_nothing_left_behind().await;
-    stack.worker(1).ask_to_stop();
-    assert!(stack.worker(1).ended().await.success());
-    assert_eq!(share.mounts(), Vec::<String>::new());
+    stop(stack.worker(1)).await;
+    share.assert_unmounted();
     share.saw("the worker has stopped, and the share is unmounted");
 }
 

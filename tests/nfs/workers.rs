@@ -6,7 +6,7 @@ use common::domain::BackupStatus;
 use harness::volume::noise;
 use harness::{NewBackup, until};
 
-use crate::server::{Manner, Share, until_target};
+use crate::server::{Manner, Share, stop, until_it_is_up, until_target};
 
 #[tokio::test]
 async fn workers_of_a_machine_share_one_mount_and_the_last_takes_it_down() {
@@ -23,8 +23,7 @@ async fn workers_of_a_machine_share_one_mount_and_the_last_takes_it_down() {
         })
         .await;
         assert_eq!(share.mounts().len(), 1);
-        stack.worker(1).ask_to_stop();
-        assert!(stack.worker(1).ended().await.success());
+        stop(stack.worker(1)).await;
         assert_eq!(share.mounts().len(), 1, "the other one uses it");
         let id = stack.managed_volume("v.raw", &noise(1, 500_000)).await;
         stack.api().back_up(id).await;
@@ -32,10 +31,9 @@ async fn workers_of_a_machine_share_one_mount_and_the_last_takes_it_down() {
         stack.worker(2).kill();
         assert_eq!(share.mounts().len(), 1);
         stack.worker(1).start();
-        until_target("the target to be up", |ready, _| ready).await;
-        stack.worker(1).ask_to_stop();
-        assert!(stack.worker(1).ended().await.success());
-        assert_eq!(share.mounts(), Vec::<String>::new());
+        until_it_is_up().await;
+        stop(stack.worker(1)).await;
+        share.assert_unmounted();
         share.saw("two workers, one mount; the last one took it down, also after a kill");
     }
 }
@@ -44,12 +42,11 @@ async fn workers_of_a_machine_share_one_mount_and_the_last_takes_it_down() {
 async fn another_share_at_the_mount_point_is_told_and_never_written_to() {
     let (share, other) = (Share::new(Manner::V42Hard), Share::new(Manner::V42Hard));
     let stack = share.stack().start().await;
-    until_target("the target to be up", |ready, _| ready).await;
+    until_it_is_up().await;
     let (status, printed) = stack.worker(1).try_run("check-config");
     assert!(status.success(), "{printed}");
     assert!(printed.contains(&share.name), "{printed}");
-    stack.worker(1).ask_to_stop();
-    assert!(stack.worker(1).ended().await.success());
+    stop(stack.worker(1)).await;
 
     let point = share.mount_point();
     let mounted = Command::new("mount")

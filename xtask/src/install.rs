@@ -116,10 +116,13 @@ if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' > $policy
     chmod 755 $policy
 fi
+epmd=/lib/systemd/system/epmd.socket # Erlang's name server comes with RabbitMQ
+if [ -e $epmd ]; then epmd=; fi
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+if [ -n "$epmd" ] && [ -e $epmd ]; then set -- "$@" epmd; fi
 for package in "$@"; do
-    case $package in rabbitmq-server | postgresql | prometheus | nfs-kernel-server | rpcbind)
+    case $package in rabbitmq-server | epmd | postgresql | prometheus | nfs-kernel-server | rpcbind)
         if command -v systemctl > /dev/null; then
             systemctl disable "$package.service" || true
             systemctl disable "$package.socket" 2> /dev/null || true
