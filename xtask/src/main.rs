@@ -1,6 +1,6 @@
 //! `cargo xtask`: see `cargo xtask --help`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -58,6 +58,9 @@ enum Command {
         /// Folder for the broker's files
         #[arg(long)]
         dir: PathBuf,
+        /// Where clients reach it
+        #[arg(long, default_value_t = Ipv4Addr::LOCALHOST)]
+        address: Ipv4Addr,
     },
     /// A large backup whose worker is killed again and again, before your eyes
     Chaos {
@@ -193,8 +196,8 @@ async fn run(command: Command) -> Result<()> {
             }
             Ok(())
         }
-        Command::Broker { dir } => {
-            let mut node = Node::start_bound(&dir, "").await?;
+        Command::Broker { dir, address } => {
+            let mut node = Node::start_bound_at(&dir, address).await?;
             for (name, value) in test::environment_of(&node) {
                 say::line(format_args!("export {name}='{value}'"));
             }

@@ -1,16 +1,21 @@
 //! `test --nfs`: the nfs target on the kernel's own client and server, in a guest that has both.
 //!
 //! The guest starts its NFS server, then runs two programs that were built here: the tests that every driver of a backup
-//! target inherits, on shares of it, and the stories of `tests/nfs`: whole stacks, with a broker in the guest.
+//! target inherits, on shares of it, and the stories of `tests/nfs`: whole stacks. Their broker alone is not in the guest,
+//! where its start takes minutes, but in a network that it shares with the guest.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
 
 use crate::build::target_dir;
 use crate::files::ScratchDir;
 use crate::stage::Stages;
-use crate::test::Counts;
+use crate::test::{Counts, MANAGEMENT_URL};
+use crate::uml::Network;
 use crate::{build, say, uml};
 
 /// A line of the table.
@@ -34,20 +39,16 @@ rpc.nfsd -H 127.0.0.1 2
 rpc.mountd 2> /dev/null
 ";
 
-/// One broker for all stories. What starts it is this very program.
-const BROKER: &str = r#"
-"$XTASK" broker --dir /tmp/broker > /tmp/broker.env &
-while kill -0 $! && ! grep -q MANAGEMENT /tmp/broker.env; do sleep 1; done
-. /tmp/broker.env
-"#;
-
 /// Says what will be done to this machine.
 pub fn introduce() {
     say::line(
         "This builds the services and their tests, and runs those of the nfs target in a second Linux, an ordinary",
     );
     say::line(
-        "program (User Mode Linux): a kernel with an NFS server and client. On this machine nothing is mounted or served.",
+        "program (User Mode Linux): a kernel with an NFS server and client. On this machine nothing is mounted or served:",
+    );
+    say::line(
+        "a private RabbitMQ node is started in a network of its own, which goes with the guest.",
     );
 }
 
@@ -56,12 +57,25 @@ pub fn introduce() {
 /// # Errors
 /// When a stage fails.
 pub async fn run(only: Option<&str>) -> Result<()> {
-    let mut stages = Stages::new(vec!["build", "nfs"]);
+    anyhow::ensure!(
+        rustix::process::geteuid().is_root(),
+        "this needs root: the guest's files are this machine's, and it gets a network of its own"
+    );
+    let mut stages = Stages::new(vec!["build", "broker", "nfs"]);
     let programs = stages.run(programs()).await?;
     let mut dir = ScratchDir::new(&target_dir().await?, "nfs")?;
+    let network = Network::new().await?;
+    let broker = stages.run(Broker::start(dir.path(), &network)).await?;
     let mut told = Told::default();
     let ran = stages
-        .run(in_guest(dir.path(), &programs, only, &mut told))
+        .run(in_guest(
+            dir.path(),
+            &network,
+            &broker,
+            &programs,
+            only,
+            &mut told,
+        ))
         .await;
     told.report();
     if ran.is_err() {
@@ -107,8 +121,47 @@ async fn programs() -> Result<Programs> {
     })
 }
 
+/// One broker for all stories. What starts it is this very program, in the guest's network.
+struct Broker {
+    /// Ends with this.
+    _process: Child,
+    /// Lines of a shell by which tests find it.
+    environment: String,
+}
+
+impl Broker {
+    async fn start(dir: &Path, network: &Network) -> Result<Self> {
+        let this = std::env::current_exe().context("find this program")?;
+        let mut process = network
+            .command(&this)?
+            .arg("broker")
+            .arg("--dir")
+            .arg(dir.join("rabbitmq"))
+            .args(["--address", &uml::HOST.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("start nsenter")?;
+        let said = process.stdout.take().context("its output is piped")?;
+        let mut said = BufReader::new(said).lines();
+        let mut environment = String::new();
+        while !environment.contains(MANAGEMENT_URL) {
+            let line = said.next_line().await.context("wait for the broker")?;
+            environment += &line.context("the broker did not start")?;
+            environment.push('\n');
+        }
+        Ok(Self {
+            _process: process,
+            environment,
+        })
+    }
+}
+
 async fn in_guest(
     dir: &Path,
+    network: &Network,
+    broker: &Broker,
     programs: &Programs,
     only: Option<&str>,
     told: &mut Told,
@@ -118,21 +171,19 @@ async fn in_guest(
         stories,
     } = programs;
     let only = only.unwrap_or_default();
-    let this = std::env::current_exe().context("find this program")?;
     anyhow::ensure!(!only.contains('\''), "no test has such a name");
     let script = format!(
         "{SERVER}
 export EMBERKEEP_TEST_NFS_SHARES='127.0.0.1:/srv/nfs/three 127.0.0.1:/four'
 failed=0
 if [ -z '{only}' ]; then '{conformance}' --test-threads=1 store::nfs::tests::real || failed=1; fi
-XTASK='{}'
-{BROKER}
+{}
 '{stories}' --test-threads=1 --nocapture '{only}' || failed=1
 exit $failed
 ",
-        this.display()
+        broker.environment
     );
-    let status = uml::run(dir, &script, |line| told.hear(line)).await?;
+    let status = uml::run(dir, network, &script, |line| told.hear(line)).await?;
     anyhow::ensure!(status == 0, "tests failed in the guest");
     anyhow::ensure!(told.counts.passed > 0, "the guest ran no test");
     Ok(())

@@ -220,12 +220,15 @@ pub(crate) async fn start_broker(
     }
 }
 
+/// Where tests find a node's management API: the last of [`environment_of`].
+pub(crate) const MANAGEMENT_URL: &str = "EMBERKEEP_TEST_MANAGEMENT_URL";
+
 /// In what environment tests find a node.
 #[must_use]
 pub fn environment_of(node: &Node) -> Vec<(&'static str, String)> {
     vec![
         ("EMBERKEEP_TEST_AMQP_URL", node.amqp_url()),
-        ("EMBERKEEP_TEST_MANAGEMENT_URL", node.management_url()),
+        (MANAGEMENT_URL, node.management_url()),
     ]
 }
 

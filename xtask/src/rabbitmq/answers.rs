@@ -1,5 +1,6 @@
 //! When a node that was started is of use.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -21,7 +22,9 @@ impl Node {
         loop {
             clock.tick().await;
             let Ok(client) = &client else { continue };
-            if greets(self.record.ports.amqp).await.unwrap_or(false)
+            if greets((self.record.address, self.record.ports.amqp).into())
+                .await
+                .unwrap_or(false)
                 && let Ok(answer) = client.get(&overview).send().await
                 && answer.status().is_success()
             {
@@ -49,12 +52,12 @@ pub(super) async fn accepts(port: u16, process: Process) -> Result<()> {
     }
 }
 
-/// Whether a broker speaks AMQP 0-9-1 on this port: it answers the protocol header with `Connection.Start`.
-async fn greets(port: u16) -> Result<bool> {
+/// Whether a broker speaks AMQP 0-9-1 there: it answers the protocol header with `Connection.Start`.
+async fn greets(address: SocketAddr) -> Result<bool> {
     const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
     const METHOD_FRAME: u8 = 1;
     let greet = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let mut stream = TcpStream::connect(address).await?;
         stream.write_all(PROTOCOL_HEADER).await?;
         let mut answer = [0; 11];
         stream.read_exact(&mut answer).await?;

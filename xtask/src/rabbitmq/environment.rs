@@ -16,22 +16,24 @@ impl Node {
         let Record {
             user,
             password,
+            address,
             ports,
             ..
         } = &self.record;
         let configuration = format!(
-            "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
-             management.tcp.ip = 127.0.0.1\n\
+            "listeners.tcp.1 = {address}:{amqp}\n\
+             management.tcp.ip = {address}\n\
              management.tcp.port = {management}\n\
              default_user = {user}\n\
              default_pass = {password}\n\
-             loopback_users.{user} = true\n\
+             loopback_users.{user} = {only_loopback}\n\
              collect_statistics_interval = 1000\n\
              # A small machine is enough: neither alarm may go off for want of what other programs use.\n\
              vm_memory_high_watermark.absolute = 1GB\n\
              disk_free_limit.absolute = 50MB\n\
              raft.wal_max_size_bytes = 67108864\n{settings}\n",
             settings = self.settings,
+            only_loopback = address.is_loopback(),
             amqp = ports.amqp,
             management = ports.management,
         );

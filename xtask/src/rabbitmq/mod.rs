@@ -1,4 +1,4 @@
-//! A private RabbitMQ node: its own name, ports, data, cookie and epmd, all on loopback.
+//! A private RabbitMQ node: its own name, ports, data, cookie and epmd, all on loopback unless an address is given.
 //!
 //! Debian's `rabbitmq-server` on the path insists on the user `rabbitmq` and its folders; the script it wraps
 //! does not, so that one is started, for root as for anybody else. Nothing of an installed broker is read or
@@ -14,6 +14,7 @@ mod answers;
 mod environment;
 
 use std::ffi::OsStr;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ struct Record {
     name: String,
     user: String,
     password: String,
+    /// Where clients reach it; Erlang's own ports are on loopback always.
+    address: Ipv4Addr,
     ports: Ports,
     epmd: Option<Process>,
     server: Option<Process>,
@@ -80,7 +83,7 @@ impl Node {
     /// # Errors
     /// When RabbitMQ is not installed, a node runs from this folder already, or it does not come up.
     pub async fn start(dir: &Path) -> Result<Self> {
-        Self::start_as(dir, "", false).await
+        Self::start_as(dir, Ipv4Addr::LOCALHOST, "", false).await
     }
 
     /// Starts a node for tests, which ends with the thread that starts it, however that ends.
@@ -89,10 +92,18 @@ impl Node {
     /// # Errors
     /// As [`Node::start`].
     pub async fn start_bound(dir: &Path, settings: &str) -> Result<Self> {
-        Self::start_as(dir, settings, true).await
+        Self::start_as(dir, Ipv4Addr::LOCALHOST, settings, true).await
     }
 
-    async fn start_as(dir: &Path, settings: &str, bound: bool) -> Result<Self> {
+    /// The same for clients on another machine, which reach it at `address`: a guest, say.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_bound_at(dir: &Path, address: Ipv4Addr) -> Result<Self> {
+        Self::start_as(dir, address, "", true).await
+    }
+
+    async fn start_as(dir: &Path, address: Ipv4Addr, settings: &str, bound: bool) -> Result<Self> {
         files::make_private_dir(dir)?;
         let dir = dir
             .canonicalize()
@@ -107,6 +118,7 @@ impl Node {
                 name: format!("emberkeep-{}@localhost", files::random_hex::<4>()?),
                 user: "emberkeep".to_owned(),
                 password: files::random_hex::<12>()?,
+                address,
                 ports: Ports::free()?,
                 epmd: None,
                 server: None,
@@ -154,7 +166,7 @@ impl Node {
         self.lives_on = true;
     }
 
-    /// `amqp://user:password@127.0.0.1:port/%2f`.
+    /// `amqp://user:password@address:port/%2f`.
     #[must_use]
     pub fn amqp_url(&self) -> String {
         self.amqp_url_of("%2f")
@@ -166,22 +178,24 @@ impl Node {
         let Record {
             user,
             password,
+            address,
             ports,
             ..
         } = &self.record;
-        format!("amqp://{user}:{password}@127.0.0.1:{}/{vhost}", ports.amqp)
+        format!("amqp://{user}:{password}@{address}:{}/{vhost}", ports.amqp)
     }
 
-    /// `http://user:password@127.0.0.1:port`, to which `/api/…` is added.
+    /// `http://user:password@address:port`, to which `/api/…` is added.
     #[must_use]
     pub fn management_url(&self) -> String {
         let Record {
             user,
             password,
+            address,
             ports,
             ..
         } = &self.record;
-        format!("http://{user}:{password}@127.0.0.1:{}", ports.management)
+        format!("http://{user}:{password}@{address}:{}", ports.management)
     }
 
     /// The broker's process, while one is known.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The first process of the guest: makes a machine of the host's files that can be written to, and runs `run` in it.
-# Before this line stand SHARED, the one folder of the host that the guest may write to, and SIZE, of all other writing.
+# Before this line stand SHARED, the one folder of the host that the guest may write to, SIZE, of all other writing, and ADDRESS,
+# the guest's in the network with the host.
 exec < /dev/null > /dev/console 2>&1
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LANG=C.UTF-8
@@ -23,6 +24,8 @@ mount -t hostfs -o "$SHARED" none "$root$SHARED"
 mkdir -p $root/lib/modules
 ln -sfn "/usr/lib/uml/modules/$kernel" "$root/lib/modules/$kernel"
 chroot $root ip link set lo up
+chroot $root ip address add "$ADDRESS/30" dev vec0
+chroot $root ip link set vec0 up
 chroot $root /bin/sh "$SHARED/run" > "$root$SHARED/output" 2>&1
 echo $? > "$root$SHARED/status"
 busybox poweroff -f

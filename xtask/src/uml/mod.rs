@@ -1,13 +1,15 @@
 //! A second Linux as an ordinary program: User Mode Linux, for tests that need what this kernel cannot do.
 //!
 //! The guest sees the host's files, so that what was built here runs there, but what it writes stays in its memory; only
-//! the folder of its run is shared. It has one processor, a disk, and no network but its own loopback.
+//! the folder of its run is shared. It has one processor, a disk, and a network of its own ([`Network`]).
 //!
 //! ```text
 //! DIR/init       the guest's first process (init.sh)     DIR/run     what it is to do
 //!     console    what its kernel says                    DIR/output  what that says: shown as it comes
 //!     disk       its /dev/ubda                           DIR/status  how that ended
 //! ```
+
+mod network;
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -17,8 +19,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::thread::{CpuSet, sched_getaffinity};
 use tokio::process::Command;
 
+pub use self::network::{HOST, Network};
 use crate::files;
 
 const INIT: &str = include_str!("init.sh");
@@ -37,7 +42,12 @@ const LOOK: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the guest does not come up, or ends before the script.
-pub async fn run(dir: &Path, script: &str, mut line: impl FnMut(&str)) -> Result<i32> {
+pub async fn run(
+    dir: &Path,
+    network: &Network,
+    script: &str,
+    mut line: impl FnMut(&str),
+) -> Result<i32> {
     let dir = dir
         .canonicalize()
         .with_context(|| format!("find {}", dir.display()))?;
@@ -47,7 +57,8 @@ pub async fn run(dir: &Path, script: &str, mut line: impl FnMut(&str)) -> Result
         "the guest cannot use a folder with such a name: {shared}"
     );
     let (first, rest) = INIT.split_once('\n').context("the init has lines")?;
-    let init = format!("{first}\nSHARED='{shared}'\nSIZE={WRITTEN}\n{rest}");
+    let address = network::GUEST;
+    let init = format!("{first}\nSHARED='{shared}'\nSIZE={WRITTEN}\nADDRESS={address}\n{rest}");
     let path = dir.join("init");
     files::write_private(&path, &init)?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
@@ -64,13 +75,17 @@ pub async fn run(dir: &Path, script: &str, mut line: impl FnMut(&str)) -> Result
     files::write_private(&dir.join("output"), "")?;
     let console = File::create(dir.join("console")).context("make the guest's console")?;
 
-    let mut command = Command::new(files::find_program("linux.uml").context("find linux.uml")?);
+    let program = files::find_program("linux.uml").context("find linux.uml")?;
+    let mut command = network.command(Path::new("taskset"))?;
     command
+        .args(["--cpu-list", &one_processor()?.to_string()])
+        .arg(program)
         .arg(format!("mem={MEMORY_MIB}M"))
         .args(["rootfstype=hostfs", "rootflags=/", "ro", "quiet"])
         .args(["con=null", "con0=null,fd:1"])
         .arg(format!("init={shared}/init"))
         .arg(format!("ubd0={shared}/disk"))
+        .arg(format!("vec0:transport=tap,ifname={}", network::LINK))
         .stdin(Stdio::null())
         .stdout(console.try_clone().context("share the console")?)
         .stderr(console)
@@ -80,6 +95,8 @@ pub async fn run(dir: &Path, script: &str, mut line: impl FnMut(&str)) -> Result
         command.env("TMPDIR", IN_MEMORY);
     }
     let mut guest = command.spawn().context("start linux.uml")?;
+    let pid = guest.id().and_then(|id| i32::try_from(id).ok());
+    let _group = pid.and_then(Pid::from_raw).map(Group);
     let mut output = Output::of(&dir.join("output"))?;
     let ended = loop {
         let ended = tokio::time::timeout(LOOK, guest.wait()).await;
@@ -94,6 +111,25 @@ pub async fn run(dir: &Path, script: &str, mut line: impl FnMut(&str)) -> Result
         let console = files::tail(&dir.join("console"), 15);
         format!("the guest ended ({ended}) before its work did; its console ends:\n{console}")
     })
+}
+
+/// The guest's kernel and its programs, which are processes of this machine: all end with this.
+struct Group(Pid);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // There is nobody left when the guest has powered off.
+        let _ = kill_process_group(self.0, Signal::KILL);
+    }
+}
+
+/// A processor that we may use. The guest has one: its kernel and its programs are processes that take turns at each
+/// call and each page fault, and on a busy machine a turn that goes to another processor costs thrice as much.
+fn one_processor() -> Result<usize> {
+    let allowed = sched_getaffinity(None).context("find a processor")?;
+    let mut numbers = (0..CpuSet::MAX_CPU).rev();
+    let last = numbers.find(|number| allowed.is_set(*number));
+    last.context("we may use no processor")
 }
 
 /// A file that grows, line by line.
