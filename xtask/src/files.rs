@@ -115,14 +115,24 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// # Errors
 /// When none can be found.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 12_000;
+    free_ports_from(20_000, 12_000)
+}
+
+/// The same above that range, where containers' ports are published: those below are a broker's on many machines.
+///
+/// # Errors
+/// When none can be found.
+pub fn free_high_ports<const N: usize>() -> Result<[u16; N]> {
+    free_ports_from(61_000, 4_000)
+}
+
+fn free_ports_from<const N: usize>(first: u16, count: u16) -> Result<[u16; N]> {
     let mut held = Vec::with_capacity(N);
     for _ in 0..100 * N {
         if held.len() == N {
             break;
         }
-        let port = FIRST + u16::from_ne_bytes(random::<2>()?) % COUNT;
+        let port = first + u16::from_ne_bytes(random::<2>()?) % count;
         // Held until all are found, so that they differ.
         held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(|held| (port, held)));
     }

@@ -35,6 +35,10 @@ pub enum Need {
     UserModeLinux,
     /// The programs of the NFS server and client, for the guest: on this machine they are not started.
     NfsServer,
+    /// Docker, of which an engine of our own is started.
+    Docker,
+    /// debootstrap, to make an image where none can be pulled.
+    Debootstrap,
 }
 
 impl Need {
@@ -51,6 +55,8 @@ impl Need {
             Self::Promtool => files::find_program("promtool").is_some(),
             Self::UserModeLinux => have(&["linux.uml", "insmod", "busybox", "ip"]),
             Self::NfsServer => have(&["rpc.nfsd", "exportfs", "rpcbind", "mount.nfs"]),
+            Self::Docker => have(&["docker", "dockerd", "containerd", "runc", "iptables"]),
+            Self::Debootstrap => have(&["debootstrap"]),
             Self::PythonVenv => files::find_program("python3").is_some_and(|python| {
                 let mut command = std::process::Command::new(python);
                 command.args(["-c", "import ensurepip, venv"]);
@@ -76,6 +82,9 @@ impl Need {
             Self::Promtool => &["prometheus"],
             Self::UserModeLinux => &["user-mode-linux", "kmod", "busybox-static", "iproute2"],
             Self::NfsServer => &["nfs-kernel-server", "nfs-common", "rpcbind"],
+            // In containers the engine sets rules for its name server.
+            Self::Docker => &["docker.io", "iptables"],
+            Self::Debootstrap => &["debootstrap"],
         }
     }
 
@@ -96,6 +105,8 @@ impl Need {
             Self::Promtool => "promtool of Prometheus, to check the alert rules",
             Self::UserModeLinux => "User Mode Linux, a kernel with NFS that runs as a program",
             Self::NfsServer => "the programs of the NFS server and client, for that kernel",
+            Self::Docker => "Docker, of which an engine of our own will be started",
+            Self::Debootstrap => "debootstrap, to make images where none can be pulled",
         }
     }
 }
@@ -118,16 +129,23 @@ if [ ! -e $policy ]; then
 fi
 epmd=/lib/systemd/system/epmd.socket # Erlang's name server comes with RabbitMQ
 if [ -e $epmd ]; then epmd=; fi
+# Comes with docker.io, unless it was there for somebody else.
+command -v containerd > /dev/null && containerd= || containerd=containerd
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 if [ -n "$epmd" ] && [ -e $epmd ]; then set -- "$@" epmd; fi
 for package in "$@"; do
-    case $package in rabbitmq-server | epmd | postgresql | prometheus | nfs-kernel-server | rpcbind)
-        if command -v systemctl > /dev/null; then
-            systemctl disable "$package.service" || true
-            systemctl disable "$package.socket" 2> /dev/null || true
-        fi ;;
+    case $package in
+        rabbitmq-server | epmd | postgresql | prometheus | nfs-kernel-server | rpcbind) units=$package ;;
+        docker.io) units="docker $containerd" ;;
+        *) continue ;;
     esac
+    if command -v systemctl > /dev/null; then
+        for unit in $units; do
+            systemctl disable "$unit.service" || true
+            systemctl disable "$unit.socket" 2> /dev/null || true
+        done
+    fi
 done
 "#;
 

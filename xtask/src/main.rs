@@ -10,7 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use xtask::install::Need;
 use xtask::rabbitmq::Node;
 use xtask::stack::{self, Broker, Options, Stack};
-use xtask::{bench, build, chaos, check, config_file, demo, faults, install, nfs, say, test};
+use xtask::{
+    bench, build, chaos, check, compose, config_file, demo, faults, install, nfs, say, test,
+};
 
 /// Everything a machine needs to build, show and test Emberkeep.
 #[derive(Debug, Parser)]
@@ -99,6 +101,9 @@ enum Command {
         /// Only the nfs target, on the kernel's own NFS client and server, in User Mode Linux
         #[arg(long, conflicts_with_all = ["quick", "clients", "faults", "planted"])]
         nfs: bool,
+        /// Only docker-compose.yml: its images built, brought up, and lived with, in a Docker engine of its own
+        #[arg(long, conflicts_with_all = ["quick", "clients", "postgres", "faults", "planted", "nfs"])]
+        compose: bool,
         /// With `--nfs`: only stories whose names have this word
         #[arg(long, value_name = "WORD", requires = "nfs")]
         story: Option<String>,
@@ -261,6 +266,21 @@ async fn run(command: Command) -> Result<()> {
             let needs = [Need::UserModeLinux, Need::NfsServer, Need::Ext4Tools];
             machine.ensure_with_broker(needs.to_vec()).await?;
             nfs::run(story.as_deref()).await
+        }
+        Command::Test {
+            compose: true,
+            machine,
+            ..
+        } => {
+            compose::introduce()?;
+            let needs = [
+                Need::Docker,
+                Need::Debootstrap,
+                Need::PythonVenv,
+                Need::Ext4Tools,
+            ];
+            install::ensure(&needs, !machine.no_install).await?;
+            compose::run(!machine.no_install).await
         }
         Command::Test { quick, machine, .. } => {
             test::introduce(&machine.broker(), quick);

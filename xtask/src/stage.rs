@@ -74,6 +74,25 @@ pub async fn succeed(mut command: Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command and returns what it says on standard output.
+///
+/// # Errors
+/// When it cannot be started or does not succeed; with what it said on standard error.
+pub async fn answer(mut command: Command) -> Result<String> {
+    let shown = shown(&command);
+    let output = command
+        .output()
+        .await
+        .with_context(|| format!("start `{shown}`"))?;
+    anyhow::ensure!(
+        output.status.success(),
+        "`{shown}` failed ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    String::from_utf8(output.stdout).with_context(|| format!("read what `{shown}` says"))
+}
+
 /// A command as one would type it.
 #[must_use]
 pub fn shown(command: &Command) -> String {

@@ -18,7 +18,7 @@ use crate::postgres::Cluster;
 use crate::rabbitmq::Node;
 use crate::stack::Broker;
 use crate::stage::{Stages, shown, succeed};
-use crate::{build, check, clients, demo, faults, files, say};
+use crate::{build, check, demo, faults, files, python, say};
 
 /// What a test prints when it cannot run here.
 const SKIPPED: &str = "SKIPPED: ";
@@ -109,7 +109,7 @@ pub async fn run(broker: Broker, quick: bool, may_install: bool) -> Result<()> {
     let on_postgres = run_on_postgres(runner, &environment, &mut counts);
     stages.run(on_postgres).await?;
     if !quick {
-        let programs = stages.run(clients::ensure(may_install)).await?;
+        let programs = stages.run(python::CLIENTS.ensure(may_install)).await?;
         environment.push((CLIENT_PROGRAMS, programs));
         let tests = runner.run(CLIENT_ARGUMENTS, &environment, &mut counts);
         stages.run(tests).await?;
@@ -169,7 +169,7 @@ pub async fn run_clients(broker: Broker, may_install: bool) -> Result<()> {
     let mut stages = Stages::new(vec![CLIENTS, "build", "broker", CLIENT_TESTS]);
     let mut counts = Counts::default();
     let runner = Runner::find().await;
-    let programs = stages.run(clients::ensure(may_install)).await?;
+    let programs = stages.run(python::CLIENTS.ensure(may_install)).await?;
     stages.run(builds()).await?;
     let scratch = ScratchDir::new(&target_dir().await?, "test")?;
     let (node, mut environment) = stages.run(start_broker(&broker, &scratch)).await?;

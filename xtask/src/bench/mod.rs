@@ -35,7 +35,7 @@ use self::usage::{measure, stored_bytes};
 use crate::files::{self, ScratchDir};
 use crate::install::{self, Need};
 use crate::stage::succeed;
-use crate::{build, clients, say};
+use crate::{build, python, say};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -108,7 +108,9 @@ pub async fn run(options: &Options, install_allowed: bool) -> Result<()> {
         .iter()
         .any(|peer| peer.need() == Some(Need::PythonVenv))
     {
-        Some(PathBuf::from(clients::ensure(install_allowed).await?))
+        Some(PathBuf::from(
+            python::CLIENTS.ensure(install_allowed).await?,
+        ))
     } else {
         None
     };

@@ -211,7 +211,7 @@ impl Story {
 }
 
 /// The job of a backup as the state owner has it.
-async fn held_job(api: &Api, backup: &str) -> Result<Option<Value>> {
+pub(crate) async fn held_job(api: &Api, backup: &str) -> Result<Option<Value>> {
     let answer = api.plain(Method::GET, "/admin/jobs").await?;
     let jobs = answer.body["jobs"].as_array().cloned().unwrap_or_default();
     let ours = |job: &Value| job["backup_id"] == backup && job["kind"] == "backup";
@@ -224,7 +224,7 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 /// Fills a file with text in which no two blocks are equal.
-fn write_volume(path: &Path, length: u64) -> Result<()> {
+pub(crate) fn write_volume(path: &Path, length: u64) -> Result<()> {
     const STEP: usize = 1 << 20;
     let mut seed = File::open("/dev/urandom").context("open /dev/urandom")?;
     let mut buffer = vec![0; STEP];
@@ -244,7 +244,7 @@ fn write_volume(path: &Path, length: u64) -> Result<()> {
 }
 
 /// Fails unless the second begins with the bytes of the first and has zeros behind them.
-fn compare(source: &Path, restored: &Path) -> Result<()> {
+pub(crate) fn compare(source: &Path, restored: &Path) -> Result<()> {
     let open = |path: &Path| File::open(path).with_context(|| format!("open {}", path.display()));
     let (source, restored) = (open(source)?, open(restored)?);
     let length = restored

@@ -14,17 +14,17 @@ use crate::files;
 
 const MIB: u64 = 1 << 20;
 /// Size of the volume.
-pub(super) const VOLUME_BYTES: u64 = 1024 * MIB;
+pub(crate) const VOLUME_BYTES: u64 = 1024 * MIB;
 
 /// What was put into a file system.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Contents {
-    pub(super) files: u64,
-    pub(super) bytes: u64,
+pub(crate) struct Contents {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Makes `image`, with an ext4 of varied files; `scratch` holds the tree meanwhile.
-pub(super) fn make(image: &Path, scratch: &Path) -> Result<Contents> {
+pub(crate) fn make(image: &Path, scratch: &Path) -> Result<Contents> {
     let tree = scratch.join("tree");
     let contents = Tree::new(&tree)?.grow()?;
     File::create_new(image)
@@ -148,7 +148,7 @@ impl Words {
 }
 
 /// Changes files inside the image: one is new, one is written anew, one goes. Returns what to tell of it.
-pub(super) fn change(image: &Path, scratch: &Path) -> Result<Vec<&'static str>> {
+pub(crate) fn change(image: &Path, scratch: &Path) -> Result<Vec<&'static str>> {
     let letter = scratch.join("letter");
     let table = scratch.join("chapter");
     std::fs::write(&letter, LETTER).context("write a letter")?;
@@ -181,10 +181,10 @@ pub(super) fn change(image: &Path, scratch: &Path) -> Result<Vec<&'static str>> 
 /// Where the new file is.
 const LETTER_NAME: &str = "letter.txt";
 /// What it says.
-pub(super) const LETTER: &str = "Written after the full backup and before the incremental one. If you read this, both came back.\n";
+pub(crate) const LETTER: &str = "Written after the full backup and before the incremental one. If you read this, both came back.\n";
 
 /// The new file, as the image has it.
-pub(super) fn read_letter(image: &Path) -> Result<String> {
+pub(crate) fn read_letter(image: &Path) -> Result<String> {
     let mut debugfs = tool("debugfs")?;
     debugfs
         .args(["-R", &format!("cat {LETTER_NAME}")])
@@ -193,14 +193,14 @@ pub(super) fn read_letter(image: &Path) -> Result<String> {
 }
 
 /// A full check of the file system that changes nothing; an error tells what is wrong.
-pub(super) fn check(image: &Path) -> Result<()> {
+pub(crate) fn check(image: &Path) -> Result<()> {
     let mut e2fsck = tool("e2fsck")?;
     e2fsck.arg("-fn").arg(image);
     run(e2fsck).map(|_| ())
 }
 
 /// SHA-256 of a whole file, in hexadecimal.
-pub(super) fn sha256(path: &Path) -> Result<String> {
+pub(crate) fn sha256(path: &Path) -> Result<String> {
     let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

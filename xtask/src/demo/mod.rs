@@ -5,8 +5,8 @@
 
 pub(crate) mod api;
 mod closing;
-mod filesystem;
-mod watch;
+pub(crate) mod filesystem;
+pub(crate) mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -13,7 +13,7 @@ use crate::say;
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 /// Follows a backup until it is `available` (again); returns it, and how long that took.
-pub(super) async fn until_available(
+pub(crate) async fn until_available(
     api: &Api,
     backup: &str,
     verb: &str,
