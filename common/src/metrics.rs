@@ -59,6 +59,8 @@ metrics! {
     QUEUE_AGE = "emberkeep_queue_age_seconds", Gauge, ["kind"], "How long the job has waited that waits longest for a worker; 0 when none does.";
     LEASE_ENDS = "emberkeep_lease_ends_total", Counter, ["why"], "Executions whose lease ended before their job: silent (worker lost) or released.";
     OUTBOX = "emberkeep_outbox_messages", Gauge, [], "Messages that wait for the broker.";
+    DATABASE_TURN = "emberkeep_database_turn_duration_seconds", Duration, ["part"], "How long a change of rows waited for its turn (waited) and had it (held): changes take turns.";
+    WORKER_REQUESTS = "emberkeep_worker_request_duration_seconds", Duration, ["request"], "How long the answer to a worker's request took.";
     WORKERS_ALIVE = "emberkeep_workers_alive", Gauge, [], "Workers that are heard.";
     PUBLISHED_REQUESTS = "emberkeep_published_requests_total", Counter, ["verdict"], "Requests that other services published: accepted (repeats included) or rejected.";
     EXECUTIONS = "emberkeep_executions_total", Counter, ["kind", "outcome"], "Executions that ended on this worker, however.";
@@ -139,6 +141,8 @@ mod tests {
             "phase",
             "what",
             "operation",
+            "part",
+            "request",
         ];
         for metric in ALL {
             for label in metric.labels {

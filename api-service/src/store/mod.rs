@@ -46,9 +46,11 @@ mod workers;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use common::config::Settings;
 use common::domain::{Clock, JobId, ProjectId, TraceParent, UserId};
+use common::metrics::DATABASE_TURN;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::pool::PoolConnection;
@@ -336,6 +338,7 @@ impl Store {
 
     /// Begins a change. Waits for its turn: there is one writer.
     pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
+        let asked = Instant::now();
         let inner = match self.begin().await {
             // SQLite itself has rolled back, for want of space for example, and sqlx still counts on
             // a transaction that is no more. Such a connection never begins another one.
@@ -347,6 +350,7 @@ impl Store {
         };
         Ok(Tx {
             inner: inner.map_err(failed("begin a transaction"))?,
+            turn: Turn::taken(asked),
             now: self.now(),
             store: self.clone(),
             job_id: None,
@@ -375,6 +379,7 @@ impl Store {
 /// A change of rows that becomes true as a whole at [`Tx::commit`], or not at all.
 pub(crate) struct Tx {
     inner: Transaction<'static, Any>,
+    turn: Turn,
     /// The one time of everything this change writes.
     pub(crate) now: Timestamp,
     store: Store,
@@ -382,6 +387,26 @@ pub(crate) struct Tx {
     job_id: Option<JobId>,
     rang: bool,
     settled: Vec<settle::SettledLine>,
+}
+
+/// The time in which a change keeps the others waiting.
+struct Turn {
+    since: Instant,
+}
+
+impl Turn {
+    fn taken(asked: Instant) -> Self {
+        metrics::histogram!(DATABASE_TURN, "part" => "waited").record(asked.elapsed());
+        Self {
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        metrics::histogram!(DATABASE_TURN, "part" => "held").record(self.since.elapsed());
+    }
 }
 
 impl Tx {
@@ -399,6 +424,7 @@ impl Tx {
             .commit()
             .await
             .map_err(failed("commit a transaction"))?;
+        drop(self.turn);
         if self.rang {
             self.store.0.outbox_waker.notify_one();
         }

@@ -22,11 +22,13 @@ mod renew;
 mod restart;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use common::broker::RpcHandler;
 use common::domain::JobKind;
 use common::messages::rpc::{Fence, Reply, Request};
+use common::metrics::WORKER_REQUESTS;
 use common::telemetry::error_chain;
 use serde::Serialize;
 
@@ -62,19 +64,23 @@ impl Protocol {
 #[async_trait]
 impl RpcHandler for Protocol {
     async fn handle(&self, request: Request) -> Vec<u8> {
-        match request {
-            Request::Claim(claim) => written(self.claim(&claim).await),
-            Request::Renew(renew) => written(self.renew(&renew).await),
-            Request::Frozen(report) => written(self.frozen(&report).await),
-            Request::Restart(restart) => written(self.restart(&restart).await),
-            Request::Fail(fail) => written(self.fail(&fail).await),
-            Request::Commit(commit) => written(self.commit(&commit).await),
-            Request::Release(release) => written(self.release(&release).await),
-            Request::Finish(finish) => written(self.finish(&finish).await),
+        let began = Instant::now();
+        let (name, answer) = match request {
+            Request::Claim(claim) => ("claim", written(self.claim(&claim).await)),
+            Request::Renew(renew) => ("renew", written(self.renew(&renew).await)),
+            Request::Frozen(report) => ("frozen", written(self.frozen(&report).await)),
+            Request::Restart(restart) => ("restart", written(self.restart(&restart).await)),
+            Request::Fail(fail) => ("fail", written(self.fail(&fail).await)),
+            Request::Commit(commit) => ("commit", written(self.commit(&commit).await)),
+            Request::Release(release) => ("release", written(self.release(&release).await)),
+            Request::Finish(finish) => ("finish", written(self.finish(&finish).await)),
             Request::Submit(submit) => {
-                written(self.intake.take(&submit).await.map_err(Trouble::Store))
+                let taken = self.intake.take(&submit).await;
+                ("submit", written(taken.map_err(Trouble::Store)))
             }
-        }
+        };
+        metrics::histogram!(WORKER_REQUESTS, "request" => name).record(began.elapsed());
+        answer
     }
 }
 
