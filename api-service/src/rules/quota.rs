@@ -20,6 +20,14 @@ pub struct QuotaLimit {
     pub gigabytes: i64,
 }
 
+impl QuotaLimit {
+    /// Whether it limits anything.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.count >= 0 || self.gigabytes >= 0
+    }
+}
+
 /// What a project has of everything that is counted, and may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaUse {

@@ -75,7 +75,7 @@ impl Tx {
                 return Err(Refusal::Busy.into());
             }
         }
-        let quota = tx.quota_use(&caller.project_id).await?;
+        let quota = tx.quota_of_backups(&caller.project_id).await?;
         may_add_backup(quota.backups, quota.backups_limit, volume.size_gib)?;
         let parent_id = if new.incremental {
             let taken_at = snapshot.as_ref().map(|snapshot| snapshot.created_at);

@@ -66,7 +66,7 @@ impl Store {
             return Err(Refusal::NoServiceFor(record.service).into());
         }
         may_import(tx.import_facts(&record).await?)?;
-        let quota = tx.quota_use(&caller.project_id).await?;
+        let quota = tx.quota_of_backups(&caller.project_id).await?;
         may_add_backup(quota.backups, quota.backups_limit, record.size_gib)?;
         let row = tx.imported_row(caller, &record).await?;
         tx.put_imported(&row).await?;

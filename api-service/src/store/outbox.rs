@@ -52,6 +52,9 @@ fn decode(row: &AnyRow) -> Result<OutboxRow, StoreError> {
 /// What the events of the state owner call their source.
 pub(super) const SOURCE: &str = "/api-service";
 
+pub(super) const BACKLOG: &str = "SELECT (SELECT COUNT(*) FROM outbox WHERE next_at <= $1) \
+     + (SELECT COUNT(*) FROM outbox WHERE tries > 0 AND next_at > $1) AS n";
+
 /// Content type of a structured `CloudEvent`.
 const CLOUD_EVENT: &str = "application/cloudevents+json; charset=utf-8";
 
@@ -80,7 +83,8 @@ impl Store {
     pub async fn outbox_backlog(&self) -> Result<u64, StoreError> {
         let now = micros(self.now());
         let mut conn = self.read().await?;
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM outbox WHERE next_at <= $1 OR tries > 0")
+        // Two counts, each in an index alone: it is asked before every request that adds work.
+        let row = sqlx::query(BACKLOG)
             .bind(now)
             .fetch_one(&mut *conn)
             .await

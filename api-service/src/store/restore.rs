@@ -83,7 +83,7 @@ impl Tx {
             None => (tx.volume_for(caller, &backup, request)?, true),
         };
         if is_new {
-            let quota = tx.quota_use(&caller.project_id).await?;
+            let quota = tx.quota_of_volumes(&caller.project_id).await?;
             may_add_volume(quota.volumes, quota.volumes_limit, volume.size_gib)?;
         }
         if !tx.zone_was_seen(&volume.availability_zone).await? {

@@ -29,7 +29,10 @@ impl Store {
         if tx.unsettled_job_of_volume(volume.id).await?.is_some() {
             return Err(Refusal::Busy.into());
         }
-        may_add_snapshot(&tx.quota_use(&caller.project_id).await?, volume.size_gib)?;
+        may_add_snapshot(
+            &tx.quota_of_volumes(&caller.project_id).await?,
+            volume.size_gib,
+        )?;
         let served = tx.zone_was_seen(&volume.availability_zone).await?;
         let id = SnapshotId::new();
         let row = SnapshotRow {

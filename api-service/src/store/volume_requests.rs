@@ -87,7 +87,7 @@ impl Store {
             Some((scope, id)) => (tx.filled_from(scope, id, new).await?, Some(id)),
             None => (new, None),
         };
-        let quota = tx.quota_use(&caller.project_id).await?;
+        let quota = tx.quota_of_volumes(&caller.project_id).await?;
         may_add_volume(quota.volumes, quota.volumes_limit, new.size_gib)?;
         let mut row = tx.new_volume_row(caller, id, new, source)?;
         row.snapshot_id = snapshot_id;

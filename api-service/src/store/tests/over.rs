@@ -143,19 +143,76 @@ async fn jobs_that_are_over_do_not_slow_those_down_that_are_not() {
     }
     let world = World::new().await;
     let mut tx = world.store.write().await.unwrap();
-    for (wheres, index) in [
-        (jobs::LEASED, "jobs_unsettled"),
-        (jobs::WAITING, "jobs_unsettled"),
-    ] {
-        let sql = format!("EXPLAIN QUERY PLAN {}", jobs::list_sql(wheres));
-        let plan = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .fetch_all(tx.conn())
-            .await
-            .unwrap();
-        let plan: Vec<String> = plan
-            .iter()
-            .map(|row| row::Columns(row).text("detail").unwrap())
-            .collect();
-        assert!(plan[0].contains(index), "{plan:?}");
+    for wheres in [jobs::LEASED, jobs::WAITING] {
+        let plan = plan_of(&mut tx, &jobs::list_sql(wheres)).await;
+        assert!(plan[0].contains("jobs_unsettled"), "{plan:?}");
     }
+}
+
+#[tokio::test]
+async fn what_every_request_counts_is_counted_without_reading_rows() {
+    if postgres().is_some() {
+        skip("PostgreSQL plans by how much there is");
+        return;
+    }
+    let world = World::new().await;
+    let mut tx = world.store.write().await.unwrap();
+    for (sql, index) in [
+        (quotas::BACKUPS, "COVERING INDEX backups_counted"),
+        (quotas::VOLUMES, "COVERING INDEX volumes_counted"),
+        (outbox::BACKLOG, "COVERING INDEX outbox_due"),
+        (outbox::BACKLOG, "INDEX outbox_tried"),
+    ] {
+        let plan = plan_of(&mut tx, sql).await;
+        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+        assert!(
+            !plan.iter().any(|step| step.contains("SCAN outbox")),
+            "{plan:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_limit_is_not_counted() {
+    let world = World::new().await;
+    let volume = world.volume().await;
+    world.available(volume.id, false).await;
+    let project = &world.caller.project_id;
+    let counted = async || {
+        let mut tx = world.store.write().await.unwrap();
+        let backups = tx.quota_of_backups(project).await.unwrap().backups.count;
+        let volumes = tx.quota_of_volumes(project).await.unwrap().volumes.count;
+        (backups, volumes)
+    };
+    assert_eq!(counted().await, (1, 1));
+    let names = [
+        "backups",
+        "backup_gigabytes",
+        "volumes",
+        "snapshots",
+        "gigabytes",
+    ];
+    world
+        .store
+        .set_quota(project, &names.map(|name| (name, -1)))
+        .await
+        .unwrap();
+    assert_eq!(counted().await, (0, 0));
+    let one_is_left = [("backup_gigabytes", 100), ("snapshots", 100)];
+    world.store.set_quota(project, &one_is_left).await.unwrap();
+    assert_eq!(counted().await, (1, 1));
+    let shown = world.store.quota_usage(project).await.unwrap();
+    assert_eq!((shown.backups.count, shown.volumes.count), (1, 1));
+}
+
+/// How SQLite goes about a query.
+async fn plan_of(tx: &mut Tx, sql: &str) -> Vec<String> {
+    let sql = format!("EXPLAIN QUERY PLAN {sql}");
+    let plan = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .fetch_all(tx.conn())
+        .await
+        .unwrap();
+    plan.iter()
+        .map(|row| row::Columns(row).text("detail").unwrap())
+        .collect()
 }
