@@ -9,7 +9,7 @@
 //! A worker can also live and renew while its work hangs. Such a job's mark stands still, and after
 //! `jobs.snapshot_max_age` its lease is ended too, so that it is given up and not held for ever.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use common::broker::Hearing;
@@ -55,8 +55,8 @@ impl Watch {
         heard: Option<(Instant, Instant)>,
         lease: Duration,
     ) -> Vec<&'j JobRow> {
-        self.pulses
-            .retain(|id, _| jobs.iter().any(|job| job.id == *id));
+        let leased: HashSet<JobId> = jobs.iter().map(|job| job.id).collect();
+        self.pulses.retain(|id, _| leased.contains(id));
         let mut over = Vec::new();
         for job in jobs {
             let fresh = Pulse {

@@ -115,8 +115,11 @@ impl Reconciler {
         if self.workers.are_unheard() || is_muted {
             return;
         }
+        // Thousands may wait in one queue.
+        let mut served: HashMap<&QueueKey, bool> = HashMap::new();
         for job in waiting {
-            if self.workers.serve(&job.queue) {
+            let is_served = served.entry(&job.queue);
+            if *is_served.or_insert_with(|| self.workers.serve(&job.queue)) {
                 self.unserved.remove(&job.id);
             } else {
                 *self.unserved.entry(job.id).or_default() += elapsed;
