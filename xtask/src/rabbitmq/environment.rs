@@ -38,6 +38,11 @@ impl Node {
             management = ports.management,
         );
         files::write_private(&self.dir.join("rabbitmq.conf"), &configuration)?;
+        // Erlang makes one that for a moment everybody can read, and refuses to start if it is looked at in that moment.
+        let cookie = self.dir.join("home/.erlang.cookie");
+        if !cookie.exists() {
+            files::write_private(&cookie, &files::random_hex::<16>()?)?;
+        }
         files::write_private(
             &self.dir.join("enabled_plugins"),
             "[rabbitmq_management].\n",
