@@ -33,7 +33,7 @@ impl Listener {
     pub(crate) async fn run(self, link: Link, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         while !stop.is_cancelled() {
-            match stop.run_until_cancelled(self.listen(&link)).await {
+            match stop.run_until_cancelled(Box::pin(self.listen(&link))).await {
                 None | Some(Err(BrokerError::Stopped)) => break,
                 Some(Ok(())) => backoff.reset(),
                 Some(Err(error)) => {

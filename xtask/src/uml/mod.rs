@@ -21,7 +21,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::thread::{CpuSet, sched_getaffinity};
-use tokio::process::Command;
 
 pub use self::network::{HOST, Network};
 use crate::files;
