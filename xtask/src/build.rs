@@ -72,7 +72,20 @@ pub const SERVICES: [&str; 5] = [
 /// # Errors
 /// When they do not build.
 pub async fn build_services() -> Result<Binaries> {
-    let mut built = build_programs(&SERVICES).await?;
+    services(build_programs(&SERVICES).await?)
+}
+
+/// Builds both services as users have them, to be measured.
+///
+/// # Errors
+/// When they do not build.
+pub async fn build_services_for_release() -> Result<Binaries> {
+    let mut arguments = vec!["--release"];
+    arguments.extend(SERVICES);
+    services(build_programs(&arguments).await?)
+}
+
+fn services(mut built: BTreeMap<String, PathBuf>) -> Result<Binaries> {
     let mut take = |name: &str| {
         let program = built.remove(name);
         program.with_context(|| format!("cargo built no {name}"))

@@ -1,5 +1,5 @@
 //! A private PostgreSQL cluster: its own port, login and data, on loopback. It is for tests: nothing of it is safe
-//! from a power cut, and it ends with the thread that starts it.
+//! from a power cut unless that is asked for, and it ends with the thread that starts it.
 //!
 //! PostgreSQL refuses to run as root, so for root it runs as the user `postgres` of Debian's package, or as nobody; and
 //! its files lie in the system's folder for temporary files, because that user need not be able to enter ours.
@@ -33,6 +33,8 @@ pub struct Cluster {
     port: u16,
     password: String,
     run_as: Option<(u32, u32)>,
+    /// It waits for the disk at each commit.
+    is_durable: bool,
     server: Option<Process>,
 }
 
@@ -42,6 +44,18 @@ impl Cluster {
     /// # Errors
     /// When PostgreSQL is not installed or does not come up.
     pub async fn start() -> Result<Self> {
+        Self::start_as(false).await
+    }
+
+    /// The same, but each commit is on the disk before it is answered, as where nothing may be lost: to be measured.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub async fn start_durable() -> Result<Self> {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(is_durable: bool) -> Result<Self> {
         let name = format!("emberkeep-postgres-{}", files::random_hex::<4>()?);
         let [port] = files::free_ports()?;
         let mut cluster = Self {
@@ -49,6 +63,7 @@ impl Cluster {
             port,
             password: files::random_hex::<12>()?,
             run_as: other_user()?,
+            is_durable,
             server: None,
         };
         cluster.make().await?;
@@ -65,6 +80,12 @@ impl Cluster {
             Ipv4Addr::LOCALHOST,
             self.port
         )
+    }
+
+    /// The server's process, while one is known.
+    #[must_use]
+    pub fn server(&self) -> Option<Process> {
+        self.server
     }
 
     /// Stops it in good order: whoever is connected is cut off, and what they committed stays.
@@ -93,7 +114,7 @@ impl Cluster {
             format!("port={}", self.port),
             "unix_socket_directories=".to_owned(),
             "max_connections=200".to_owned(),
-            "fsync=off".to_owned(),
+            format!("fsync={}", if self.is_durable { "on" } else { "off" }),
         ];
         let mut arguments = self.as_the_user();
         arguments.extend(["--pdeathsig".to_owned(), "KILL".to_owned()]);

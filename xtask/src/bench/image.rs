@@ -167,10 +167,10 @@ pub(super) fn change(original: &Path, changed: &Path, seed: u64) -> Result<()> {
 }
 
 /// xorshift64*: the same numbers for the same seed, on every machine.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -185,7 +185,14 @@ impl Random {
         usize::try_from((self.next() >> 16) % end as u64).unwrap_or(0)
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) {
+    /// Above 0, at most 1.
+    pub(super) fn unit(&mut self) -> f64 {
+        const STEPS: u32 = 1 << 30;
+        let step = u32::try_from(self.next() >> 34).unwrap_or(STEPS - 1);
+        f64::from(step + 1) / f64::from(STEPS)
+    }
+
+    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
         for word in bytes.as_chunks_mut().0 {
             *word = self.next().to_le_bytes();
         }

@@ -7,6 +7,8 @@
 //! ──► benchmarks.md and a plot for each image
 //! ```
 //!
+//! With `--scale` it is the whole that is measured, not the engine: `scale`.
+//!
 //! Rounds go through all peers before the next begins, so that a slow minute of the machine meets all alike; what is
 //! told is the median. Each ● begins with the volume in the page cache and nothing left to be written.
 //! Only ratios within one run mean anything; the report says machine and seed.
@@ -16,6 +18,7 @@ mod limit;
 mod peer;
 mod plot;
 mod report;
+mod scale;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -62,6 +65,12 @@ pub struct Options {
     /// Folder for the report and its plots
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Not the engine but the whole: how many jobs it does, what a long queue costs, and where the next limit is; writes
+    /// docs/scale.md
+    #[arg(long, conflicts_with_all = ["images", "rows", "rounds", "size_mib"])]
+    scale: bool,
+    #[command(flatten)]
+    wishes: scale::Wishes,
 }
 
 impl Options {
@@ -83,6 +92,15 @@ impl Options {
         self.size_mib.unwrap_or(if self.quick { 32 } else { 1024 }) << 20
     }
 
+    /// Where the report goes: what is quick is nothing to be kept.
+    fn output_folder(&self, target: &Path) -> PathBuf {
+        match (&self.output, self.quick) {
+            (Some(output), _) => output.clone(),
+            (None, true) => target.join("xtask/benchmarks"),
+            (None, false) => build::workspace().join("docs"),
+        }
+    }
+
     /// Programs it needs.
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
@@ -98,6 +116,9 @@ impl Options {
 /// # Errors
 /// When a command fails, or a restored volume is not what was backed up.
 pub async fn run(options: &Options, install_allowed: bool) -> Result<()> {
+    if options.scale {
+        return scale::run(options, &options.wishes, install_allowed).await;
+    }
     say::line(
         "This builds the worker for release, makes volumes, and measures backups and restores of them,",
     );
@@ -159,12 +180,7 @@ pub async fn run(options: &Options, install_allowed: bool) -> Result<()> {
         report.add(*image, size_bytes, rows, costs);
         std::fs::remove_dir_all(&bench.folder).context("remove an image")?;
     }
-    let output = match (&options.output, options.quick) {
-        (Some(output), _) => output.clone(),
-        (None, true) => target.join("xtask/benchmarks"),
-        (None, false) => build::workspace().join("docs"),
-    };
-    let written = report.write(&output)?;
+    let written = report.write(&options.output_folder(&target))?;
     say::good(format_args!("The report is {}", written.display()));
     Ok(())
 }
