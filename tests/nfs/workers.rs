@@ -4,7 +4,8 @@ use std::process::Command;
 
 use common::domain::BackupStatus;
 use harness::volume::noise;
-use harness::{NewBackup, until};
+use harness::{NewBackup, TestStack, until};
+use uuid::Uuid;
 
 use crate::server::{Manner, Share, stop, until_it_is_up, until_target};
 
@@ -68,14 +69,7 @@ async fn another_share_at_the_mount_point_is_told_and_never_written_to() {
     share.saw(&format!("another share at the mount point: {said}"));
     let id = stack.managed_volume("v.raw", &noise(1, 500_000)).await;
     let backup = stack.api().create_backup(&NewBackup::of(id)).await;
-    until("the job to wait", async || {
-        stack
-            .worker(1)
-            .log()
-            .contains("outcome=\"released\"")
-            .then_some(())
-    })
-    .await;
+    until_released(&stack).await;
     let written = other.folder.read_dir().expect("it can be read").count();
     assert_eq!(written, 0, "nothing is written to another share");
 
@@ -87,4 +81,31 @@ async fn another_share_at_the_mount_point_is_told_and_never_written_to() {
         .await;
     stack.assert_nothing_left_behind().await;
     share.saw("and when that was gone, the job went on by itself");
+}
+
+#[tokio::test]
+async fn a_share_with_the_marker_of_another_deployment_is_never_written_to() {
+    let share = Share::new(Manner::V3Hard);
+    let ours = Uuid::now_v7().to_string();
+    let stack = share.stack().set("backup.target_id", &ours).start().await;
+    let said = until_target("the target to be refused", |ready, target| {
+        !ready && target.contains(&ours)
+    })
+    .await;
+    share.saw(&format!("another deployment's marker: {said}"));
+    let before = stack.target().files();
+    let id = stack.managed_volume("v.raw", &noise(1, 500_000)).await;
+    stack.api().create_backup(&NewBackup::of(id)).await;
+    until_released(&stack).await;
+    assert_eq!(stack.target().files(), before);
+    share.saw("and the job waits, with nothing written");
+}
+
+/// Waits until a job was given back.
+async fn until_released(stack: &TestStack) {
+    until("the job to wait", async || {
+        let log = stack.worker(1).log();
+        log.contains("outcome=\"released\"").then_some(())
+    })
+    .await;
 }
