@@ -274,7 +274,7 @@ impl Page {
             let database = measured.database.name();
             let rates = measured.rates.iter();
             all.push(Line {
-                name: format!("{database}, measured on one machine"),
+                name: format!("{database}, measured on this machine"),
                 points: rates
                     .map(|rate| (f64::from(rate.workers), rate.jobs_per_second))
                     .collect(),
@@ -285,7 +285,7 @@ impl Page {
                 (f64::from(workers), rate)
             });
             all.push(Line {
-                name: format!("{database}, simulated, machines of their own"),
+                name: format!("{database}, simulated beyond it"),
                 points: played.collect(),
                 is_dashed: true,
             });
