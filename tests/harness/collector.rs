@@ -202,8 +202,10 @@ fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
     attributes.collect()
 }
 
-/// A trace as a page shows it: a line for each span, below its parent and in the order of their beginnings, with its
-/// program, its beginning since that of the trace, how long it took, and how much of that it was at work.
+/// A trace as a page shows it.
+///
+/// A line for each span, below its parent and in the order of their beginnings, with its program, its beginning since that of
+/// the trace, how long it took, and how much of that it was at work.
 #[must_use]
 pub fn tree(spans: &[TracedSpan]) -> String {
     let mut spans = spans.to_vec();
