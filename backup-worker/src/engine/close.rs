@@ -227,20 +227,18 @@ pub(super) fn strays(
     prefix: &ObjectPrefix,
     object_count: u64,
 ) -> Result<Vec<String>, EngineError> {
-    let mut found = 0;
-    let mut strays = store.list(container, prefix.as_str())?;
-    strays.retain(|name| prefix.can_have(name));
-    strays.retain(|name| {
-        let number = name
-            .strip_prefix(prefix.as_str())
-            .and_then(|rest| rest.strip_prefix('-'))
-            .and_then(|number| number.parse().ok())
-            .filter(|number| {
-                (1..=object_count).contains(number) && *name == prefix.object(*number)
-            });
-        found += u64::from(number.is_some());
-        number.is_none() && *name != prefix.sha256file() && *name != prefix.metadata()
-    });
+    let (mut found, mut strays) = (0, Vec::new());
+    store.for_each_name(container, prefix.as_str(), &mut |name| {
+        if !prefix.can_have(name) {
+            return;
+        }
+        let number = super::number_of(prefix, name);
+        if number.is_some_and(|number| (1..=object_count).contains(&number)) {
+            found += 1;
+        } else if *name != prefix.sha256file() && *name != prefix.metadata() {
+            strays.push(name.to_owned());
+        }
+    })?;
     if found != object_count {
         return Err(EngineError::Gap {
             why: format!("{found} of its {object_count} objects are on the backup target"),

@@ -21,8 +21,6 @@
 //! + B + 2T stripes taken and not collected × digests         20 × 8 KiB  <   1 MiB
 //! + one batch: seal size / block size × digests, entries        64 KiB   <   1 MiB
 //! + parent digests ahead: parser's batches                4 × 4096 × 32 B  < 1 MiB
-//! + names under its prefix, listed when it is gone on with
-//!   and when it is closed: objects of it × 150 bytes      131072 for 1 TiB  = 19 MiB
 //! ```
 //!
 //! B × C is no more than 128 MiB: a crash costs what is in hand.
@@ -33,13 +31,14 @@
 //!   B × the longest object up to 16 MiB                        16 × 8 MiB             = 128 MiB   within the budget
 //! + T × up to 16 open decoders                                  2 × 16 × 4 MiB        = 128 MiB
 //! + T × (a window: 65536 digests, 16384 pieces of 24 bytes)     2 × (2 + 0.4) MiB     =   5 MiB
-//! + the plan: E × 56 bytes, once                               E = 131072 for 1 TiB   =   7 MiB
+//! + the plan: E × 57 bytes, once                               E = 131072 for 1 TiB   =   7 MiB
 //! ```
 //!
 //! (4 MiB is what bzip2 takes to decode; the others take less. A chain needs as many open decoders as backups of it
 //! lie over each other at one place, and one is the rule.)
 //!
-//! Nothing else grows with the volume, the length of a chain or the size of an object.
+//! Names on the target are compared as they are told, and not held. Nothing else grows with the volume, the length of a
+//! chain or the size of an object.
 //!
 //! **Invariants.** What no segment of the chain names does not exist. Object numbers and contents are a
 //! pure function of snapshot, parent digests and sheet. A byte that a digest covers is written to a
@@ -62,6 +61,7 @@ mod zeros;
 
 use std::time::Duration;
 
+use common::domain::ObjectPrefix;
 use common::messages::sheet::BackupSheet;
 
 use self::shelf::Room;
@@ -140,6 +140,13 @@ fn unless_away(store: &dyn BackupStore, error: EngineError) -> EngineError {
         Ok(()) => error,
         Err(away) => away.into(),
     }
+}
+
+/// The number of a data object under this prefix, told from its name.
+fn number_of(prefix: &ObjectPrefix, name: &str) -> Option<u64> {
+    let number = name.strip_prefix(prefix.as_str())?.strip_prefix('-')?;
+    let number = number.parse().ok()?;
+    (prefix.object(number) == name).then_some(number)
 }
 
 /// The scratch place of an attempt that has data to make.

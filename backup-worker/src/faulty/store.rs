@@ -122,8 +122,15 @@ impl BackupStore for FaultyStore {
         Ok(self.reader(inner, name))
     }
 
-    fn list(&self, container: &ContainerName, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.call(Verb::List, prefix, || self.inner.list(container, prefix))
+    fn for_each_name(
+        &self,
+        container: &ContainerName,
+        prefix: &str,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), StoreError> {
+        self.call(Verb::List, prefix, || {
+            self.inner.for_each_name(container, prefix, tell)
+        })
     }
 
     fn list_scratch(

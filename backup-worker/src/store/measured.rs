@@ -110,8 +110,13 @@ impl BackupStore for Measured {
         measured("open", || self.0.open_in_scratch(container, scratch, name))
     }
 
-    fn list(&self, container: &ContainerName, prefix: &str) -> Result<Vec<String>, StoreError> {
-        measured("list", || self.0.list(container, prefix))
+    fn for_each_name(
+        &self,
+        container: &ContainerName,
+        prefix: &str,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), StoreError> {
+        measured("list", || self.0.for_each_name(container, prefix, tell))
     }
 
     fn list_scratch(

@@ -203,11 +203,28 @@ pub trait BackupStore: Debug + Send + Sync {
         name: &str,
     ) -> Result<Box<dyn Read + Send>, StoreError>;
 
-    /// Names in the container that begin with `prefix`, sorted; empty when there is no container.
+    /// Tells the names in the container that begin with `prefix`, one by one and in any order; none when there is no
+    /// container. A large backup has hundreds of thousands.
+    ///
+    /// # Errors
+    /// When listing fails; some may have been told.
+    fn for_each_name(
+        &self,
+        container: &ContainerName,
+        prefix: &str,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), StoreError>;
+
+    /// The same names in memory, sorted.
     ///
     /// # Errors
     /// When listing fails.
-    fn list(&self, container: &ContainerName, prefix: &str) -> Result<Vec<String>, StoreError>;
+    fn list(&self, container: &ContainerName, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        self.for_each_name(container, prefix, &mut |name| names.push(name.to_owned()))?;
+        names.sort_unstable();
+        Ok(names)
+    }
 
     /// Names in the scratch place, sorted; empty when it is not there.
     ///

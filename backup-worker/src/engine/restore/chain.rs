@@ -58,6 +58,20 @@ enum Name {
     Odd(u32),
 }
 
+/// A name among those of one backup, in an order of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum NameKey<'a> {
+    Numbered(u32),
+    Odd(&'a str),
+}
+
+impl<'a> NameKey<'a> {
+    /// Of a name on the target.
+    pub(super) fn of(backup: &StoredBackup, name: &'a str) -> Self {
+        number_of(backup, name).map_or(Self::Odd(name), Self::Numbered)
+    }
+}
+
 /// Whether `id`, from a metadata file, means this backup: by its record, or by its prefix. A record that was imported
 /// under another id names the same data.
 fn means(id: &str, backup: &StoredBackup) -> bool {
@@ -298,6 +312,14 @@ impl Chain {
         }
     }
 
+    /// What an object is found by among those of its backup.
+    pub(super) fn key(&self, index: usize) -> NameKey<'_> {
+        match self.objects[index].name {
+            Name::Numbered(number) => NameKey::Numbered(number),
+            Name::Odd(odd) => NameKey::Odd(&self.level(index).odd_names[odd as usize]),
+        }
+    }
+
     fn backup_id(&self, index: usize) -> BackupId {
         self.level(index).backup.backup_id
     }
@@ -307,21 +329,27 @@ impl Chain {
     }
 }
 
+/// The number in a name that is `<prefix>-<n>`.
+fn number_of(backup: &StoredBackup, name: &str) -> Option<u32> {
+    let number = crate::engine::number_of(&backup.prefix, name)?;
+    u32::try_from(number).ok()
+}
+
 /// Checks an object's name and makes it short.
 fn name_of(
     backup: &StoredBackup,
     name: &str,
     odd_names: &mut Vec<String>,
 ) -> Result<Name, FormatError> {
-    let rest = name
+    let is_below = name
         .strip_prefix(backup.prefix.as_str())
-        .filter(|rest| !rest.contains('/') && !rest.contains(char::is_control))
-        .ok_or_else(|| refused(format!("object {name:?} is not under the backup's prefix")))?;
-    let number = rest
-        .strip_prefix('-')
-        .and_then(|number| number.parse::<u32>().ok())
-        .filter(|number| backup.prefix.object(u64::from(*number)) == name);
-    if let Some(number) = number {
+        .is_some_and(|rest| !rest.contains('/') && !rest.contains(char::is_control));
+    if !is_below {
+        return Err(refused(format!(
+            "object {name:?} is not under the backup's prefix"
+        )));
+    }
+    if let Some(number) = number_of(backup, name) {
         return Ok(Name::Numbered(number));
     }
     let odd = u32::try_from(odd_names.len())

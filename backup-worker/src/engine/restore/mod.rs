@@ -33,6 +33,7 @@ mod digests;
 mod measure;
 mod merge;
 mod objects;
+mod present;
 mod run;
 mod windows;
 
@@ -246,8 +247,8 @@ impl Walk<'_> {
         let block = usize::try_from(block_size).expect("a block fits into memory");
         let batch = block * (BATCH_MAX / block).clamp(1, BATCH_BLOCKS_MAX);
         let start = self.mark.min(end) / block_size * block_size;
-        let unchecked =
-            self.look_for_objects(&chain, Merge::new(chain.objects(), &order, start, end))?;
+        let pieces = Merge::new(chain.objects(), &order, start, end);
+        let unchecked = present::look_for(self.store, &chain, pieces)?;
 
         let mut wanted_digests = None;
         if let Some(counted) = digests {
@@ -362,36 +363,6 @@ impl Walk<'_> {
         crew::run(threads, &line, work, |reports| {
             collecting.run(reports, &line)
         })
-    }
-
-    /// Checks that every object that will be read is there; an absent one is found before an existing volume
-    /// is written over. Tells how many of them have no MD5.
-    fn look_for_objects(&self, chain: &Chain, merge: Merge<'_>) -> Result<u64, EngineError> {
-        let objects = chain.objects();
-        let mut wanted = vec![false; objects.len()];
-        for piece in merge {
-            wanted[piece.object as usize] = true;
-        }
-        let mut damage = Damage::default();
-        for (backup, range) in chain.by_backup() {
-            if !wanted[range.clone()].contains(&true) {
-                continue;
-            }
-            let there = self.store.list(&backup.container, backup.prefix.as_str())?;
-            for index in range.filter(|index| wanted[*index]) {
-                if there.binary_search(&chain.object_name(index)).is_err() {
-                    let object = &objects[index];
-                    let why = "it is not on the backup target".to_owned();
-                    damage.add(chain.bad(index, object.offset, object.length, why));
-                }
-            }
-        }
-        if damage.total > 0 {
-            return Err(EngineError::Damaged(damage));
-        }
-        let unchecked =
-            (0..objects.len()).filter(|index| wanted[*index] && objects[*index].md5.is_none());
-        Ok(unchecked.count() as u64)
     }
 }
 

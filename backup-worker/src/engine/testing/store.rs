@@ -172,8 +172,15 @@ impl BackupStore for MemoryStore {
         Ok(Box::new(self.reader(container, &place, name)?))
     }
 
-    fn list(&self, container: &ContainerName, prefix: &str) -> Result<Vec<String>, StoreError> {
-        Ok(self.names(container.as_str(), prefix))
+    fn for_each_name(
+        &self,
+        container: &ContainerName,
+        prefix: &str,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), StoreError> {
+        let names = self.names(container.as_str(), prefix);
+        names.iter().for_each(|name| tell(name));
+        Ok(())
     }
 
     fn list_scratch(

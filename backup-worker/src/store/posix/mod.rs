@@ -281,15 +281,23 @@ impl BackupStore for PosixStore {
         Ok(Box::new(file))
     }
 
-    fn list(&self, container: &ContainerName, prefix: &str) -> Result<Vec<String>, StoreError> {
+    fn for_each_name(
+        &self,
+        container: &ContainerName,
+        prefix: &str,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), StoreError> {
         let container = match Container::open(&self.root()?, container) {
-            Err(StoreError::NoSuchContainer { .. }) => return Ok(Vec::new()),
+            Err(StoreError::NoSuchContainer { .. }) => return Ok(()),
             opened => opened?,
         };
-        let mut names = root::names(&container.fd)
-            .map_err(|source| io_failed("list", container.name.as_str(), source))?;
-        names.retain(|name| name.starts_with(prefix));
-        Ok(names)
+        let mut matching = |name: &str| {
+            if name.starts_with(prefix) {
+                tell(name);
+            }
+        };
+        root::for_each_name(&container.fd, &mut matching)
+            .map_err(|source| io_failed("list", container.name.as_str(), source))
     }
 
     fn list_scratch(

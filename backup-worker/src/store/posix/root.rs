@@ -101,17 +101,23 @@ pub(super) fn entry(
     }
 }
 
-/// The names in a directory, sorted. Names that are no UTF-8 are not ours and are left out.
-pub(super) fn names(directory: &OwnedFd) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
+/// Tells the names in a directory, in any order. Names that are no UTF-8 are not ours and are left out.
+pub(super) fn for_each_name(directory: &OwnedFd, tell: &mut dyn FnMut(&str)) -> io::Result<()> {
     for found in rustix::fs::Dir::read_from(directory)? {
         let found = found?;
         if let Ok(name) = found.file_name().to_str()
             && !matches!(name, "." | "..")
         {
-            names.push(name.to_owned());
+            tell(name);
         }
     }
+    Ok(())
+}
+
+/// The same names, sorted.
+pub(super) fn names(directory: &OwnedFd) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for_each_name(directory, &mut |name| names.push(name.to_owned()))?;
     names.sort_unstable();
     Ok(names)
 }
