@@ -4,6 +4,7 @@
 //! for each image:   make it by seed, and a copy with 1 % changed
 //!   for each round:   for each peer:   prepare · full ● · incremental ● · restore ● and compare the bytes
 //! costs of the engine's parts, with the same image ──► the limit
+//! with --memory:    for each size of a sparse volume:   prepare · full ● · restore ●
 //! ──► benchmarks.md and a plot for each image
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 mod image;
 mod limit;
+mod memory;
 mod peer;
 mod plot;
 mod report;
@@ -59,6 +61,9 @@ pub struct Options {
     /// Size of an image; a sparse one has sixteen times as much, mostly holes
     #[arg(long, value_name = "MIB")]
     size_mib: Option<u64>,
+    /// Also measure the memory that sparse volumes of up to 1 TiB take, which needs 10 GB of disk and some minutes
+    #[arg(long)]
+    memory: bool,
     /// What the images are made of
     #[arg(long, value_name = "N", default_value_t = 20_261_122)]
     seed: u64,
@@ -144,6 +149,15 @@ pub async fn run(options: &Options, install_allowed: bool) -> Result<()> {
     succeed(build::cargo(&arguments)).await?;
     let built = target.join(if options.quick { "debug" } else { "release" });
     let scratch = ScratchDir::new(&target, "bench")?;
+    let place_in = |folder: &Path| Place {
+        volume: folder.join("volume.raw"),
+        repository: folder.join("repository"),
+        scratch: folder.join("scratch"),
+        output: folder.join("restored.raw"),
+        worker: built.join("backup-worker"),
+        python: python.clone(),
+        cinder_driver: build::workspace().join("tests/clients/cinder_driver.py"),
+    };
     let mut report = Report::new(options.seed, options.rounds(), options.quick);
     for image in &options.images {
         let folder = scratch.path().join(image.name());
@@ -151,15 +165,7 @@ pub async fn run(options: &Options, install_allowed: bool) -> Result<()> {
         let bench = Bench {
             original: folder.join("original.raw"),
             changed: folder.join("changed.raw"),
-            place: Place {
-                volume: folder.join("volume.raw"),
-                repository: folder.join("repository"),
-                scratch: folder.join("scratch"),
-                output: folder.join("restored.raw"),
-                worker: built.join("backup-worker"),
-                python: python.clone(),
-                cinder_driver: build::workspace().join("tests/clients/cinder_driver.py"),
-            },
+            place: place_in(&folder),
             folder,
         };
         image.make(
@@ -179,6 +185,10 @@ pub async fn run(options: &Options, install_allowed: bool) -> Result<()> {
         let size_bytes = bench.original.metadata().context("look at an image")?.len();
         report.add(*image, size_bytes, rows, costs);
         std::fs::remove_dir_all(&bench.folder).context("remove an image")?;
+    }
+    if options.memory {
+        let place = place_in(scratch.path());
+        report.set_memory(memory::rows(&place, options.quick, options.seed).await?);
     }
     let written = report.write(&options.output_folder(&target))?;
     say::good(format_args!("The report is {}", written.display()));

@@ -159,17 +159,26 @@ fn ours(algorithm: &str, step: Step, place: &Place) -> Option<Command> {
                 _ => &["--backup", FULL_ID],
             });
         }
-        Step::Restore => {
-            command
-                .arg("restore")
-                .arg("--repository")
-                .arg(&place.repository);
-            command
-                .args(["--backup", INCREMENTAL_ID, "--json", "--output"])
-                .arg(&place.output);
-        }
+        Step::Restore => command = restore(INCREMENTAL_ID, place),
     }
     Some(command)
+}
+
+fn restore(backup_id: &str, place: &Place) -> Command {
+    let mut command = Command::new(&place.worker);
+    command
+        .arg("restore")
+        .arg("--repository")
+        .arg(&place.repository);
+    command
+        .args(["--backup", backup_id, "--json", "--output"])
+        .arg(&place.output);
+    command
+}
+
+/// A restore of our full backup.
+pub(super) fn restore_full(place: &Place) -> Command {
+    restore(FULL_ID, place)
 }
 
 fn cinder(algorithm: &str, step: Step, place: &Place) -> Option<Command> {

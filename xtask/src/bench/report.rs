@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::limit::Costs;
+use super::memory::{self, Memory};
 use super::peer::{Peer, Step};
 use super::usage::{Usage, median, seconds};
 use super::{Image, machine, plot};
@@ -129,6 +130,7 @@ pub(super) struct Report {
     rounds: u32,
     quick: bool,
     images: Vec<Measured>,
+    memory: Vec<Memory>,
 }
 
 impl Report {
@@ -138,7 +140,12 @@ impl Report {
             rounds,
             quick,
             images: Vec::new(),
+            memory: Vec::new(),
         }
+    }
+
+    pub(super) fn set_memory(&mut self, rows: Vec<Memory>) {
+        self.memory = rows;
     }
 
     pub(super) fn add(
@@ -206,6 +213,9 @@ impl Report {
         line("it comes; borg deduplicates.\n");
         for measured in &self.images {
             line(&measured.section());
+        }
+        if !self.memory.is_empty() {
+            line(&memory::section(&self.memory));
         }
         line(&self.goals());
         line("## The limit\n");

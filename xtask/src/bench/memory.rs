@@ -1,0 +1,159 @@
+//! The memory rows: what a backup and a restore of ever larger volumes hold at most.
+//!
+//! The volumes are sparse, so that the largest fit on a disk; each has the same data, more of it than all buffers of a
+//! job hold. What grows with a volume shows all the same: objects, names, digests and segments are those of its size.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::image::Random;
+use super::peer::{Peer, Place, Step, restore_full};
+use super::usage::{Usage, measure, seconds};
+use crate::{files, say};
+
+/// Sizes of the volumes.
+const SIZES_GIB: [u64; 4] = [1, 16, 64, 1024];
+/// Of a quick run.
+const QUICK_SIZES_GIB: [u64; 2] = [1, 16];
+/// Dense data at the start of each.
+const DENSE_BYTES: u64 = 256 << 20;
+/// A little more at the end of each sixteenth.
+const SPOT_BYTES: usize = 64 << 10;
+/// Of zeros it decodes many times as much in a second as LZ4, and a sparse volume is little else.
+const ROW: Peer = Peer::EmberZstd;
+
+/// Both ways of one volume.
+pub(super) struct Memory {
+    size_gib: u64,
+    full: Usage,
+    restore: Usage,
+}
+
+/// Backs up and restores each volume once.
+///
+/// # Errors
+/// When the system refuses, a command fails, or a restored volume is another one.
+pub(super) async fn rows(place: &Place, quick: bool, seed: u64) -> Result<Vec<Memory>> {
+    let sizes = match quick {
+        true => &QUICK_SIZES_GIB[..],
+        false => &SIZES_GIB,
+    };
+    let mut rows = Vec::new();
+    for size_gib in sizes {
+        say::line(format_args!("Memory, with a volume of {size_gib} GiB"));
+        let row = row(place, *size_gib, seed).await;
+        rows.push(row.with_context(|| format!("measure memory with {size_gib} GiB"))?);
+    }
+    Ok(rows)
+}
+
+async fn row(place: &Place, size_gib: u64, seed: u64) -> Result<Memory> {
+    files::make_private_dir(&place.repository)?;
+    let spots = make(&place.volume, size_gib << 30, seed).context("make a sparse volume")?;
+    let log = place.repository.with_extension("log");
+    let run = async |step| {
+        let run = ROW.run(step, place).context("our rows do that")?;
+        measure(run.command, None, &log).await
+    };
+    run(Step::Prepare).await?;
+    rustix::fs::sync();
+    let full = run(Step::Full).await?;
+    rustix::fs::sync();
+    let restore = measure(restore_full(place), None, &log).await?;
+    anyhow::ensure!(
+        same(&place.volume, &place.output, &spots)?,
+        "the restored volume is another one"
+    );
+    for file in [&place.volume, &place.output] {
+        std::fs::remove_file(file).context("remove a volume")?;
+    }
+    std::fs::remove_dir_all(&place.repository).context("remove a repository")?;
+    Ok(Memory {
+        size_gib,
+        full,
+        restore,
+    })
+}
+
+/// Makes the volume, and tells where data lies in it.
+fn make(path: &Path, size_bytes: u64, seed: u64) -> std::io::Result<Vec<u64>> {
+    let file = File::create(path)?;
+    file.set_len(size_bytes)?;
+    let dense = (0..DENSE_BYTES).step_by(SPOT_BYTES);
+    let sparse = (1..=16).map(|part| part * size_bytes / 16 - SPOT_BYTES as u64);
+    let spots: Vec<_> = dense.chain(sparse).collect();
+    let mut random = Random::new(seed);
+    let mut bytes = vec![0; SPOT_BYTES];
+    for spot in &spots {
+        random.fill(&mut bytes);
+        file.write_all_at(&bytes, *spot)?;
+    }
+    Ok(spots)
+}
+
+/// Whether two volumes are of one length and have the same data in these places. Of the rest the worker has
+/// compared the digests.
+fn same(one: &Path, other: &Path, spots: &[u64]) -> Result<bool> {
+    let open = |path: &Path| File::open(path).with_context(|| format!("open {}", path.display()));
+    let files = [open(one)?, open(other)?];
+    let length = |file: &File| file.metadata().map(|metadata| metadata.len());
+    if length(&files[0])? != length(&files[1])? {
+        return Ok(false);
+    }
+    let mut bytes = [vec![0; SPOT_BYTES], vec![0; SPOT_BYTES]];
+    for spot in spots {
+        for (file, bytes) in files.iter().zip(&mut bytes) {
+            file.read_exact_at(bytes, *spot).context("read a volume")?;
+        }
+        if bytes[0] != bytes[1] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The table of the report.
+pub(super) fn section(rows: &[Memory]) -> String {
+    let mut text = format!(
+        "## Memory\n\nSparse volumes with the same {} MiB of data, by {}, once each: the most memory the worker held, and seconds.\n\n\
+         | volume | full: RSS | wall | restore: RSS | wall |\n|---|---|---|---|---|\n",
+        (DENSE_BYTES + 16 * SPOT_BYTES as u64) >> 20,
+        ROW.name(),
+    );
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "| {} GiB | {} MiB | {} | {} MiB | {} |",
+            row.size_gib,
+            row.full.rss_bytes >> 20,
+            seconds(row.full.wall_s),
+            row.restore.rss_bytes >> 20,
+            seconds(row.restore.wall_s),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_with_other_data_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let size_bytes = 4 * DENSE_BYTES;
+        let spots = make(&at("a"), size_bytes, 7).unwrap();
+        make(&at("b"), size_bytes, 7).unwrap();
+        assert!(same(&at("a"), &at("b"), &spots).unwrap());
+        let file = File::options().write(true).open(at("b")).unwrap();
+        file.write_all_at(&[1, 2, 3], size_bytes - 3).unwrap();
+        assert!(!same(&at("a"), &at("b"), &spots).unwrap());
+        file.set_len(size_bytes - 1).unwrap();
+        assert!(!same(&at("a"), &at("b"), &spots).unwrap());
+    }
+}
