@@ -8,6 +8,7 @@
 //! * [`Target`]: what lies on the backup target
 //! * [`Proxy`]: the way of a process to the broker, which can be cut
 //! * [`Collector`]: where the services' traces go
+//! * [`MemoryLimit`]: what a process may hold at most
 //! * [`Listener`]: another service that listens to our events
 //!
 //! A harness has nobody to return an error to: what goes wrong here panics with a sentence that
@@ -21,6 +22,7 @@ mod database;
 mod events;
 mod leftovers;
 mod logins;
+mod memory;
 mod model;
 mod process;
 mod proxy;
@@ -37,6 +39,7 @@ pub use collector::{Collector, TracedSpan, comes_of, tree as trace_tree};
 pub use database::on_postgres;
 pub use events::{Event, Listener};
 pub use logins::Permissions;
+pub use memory::MemoryLimit;
 pub use model::{Backup, Progress, Restored, Snapshot, Volume};
 pub use process::Process;
 pub use proxy::Proxy;

@@ -266,12 +266,37 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// The system's number of it.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn id(&self) -> u32 {
         let child = self.child.lock().expect("not poisoned");
-        let child = child
-            .as_ref()
-            .unwrap_or_else(|| panic!("{} does not run", self.name));
-        let pid = i32::try_from(child.id())
+        let child = child.as_ref();
+        child
+            .unwrap_or_else(|| panic!("{} does not run", self.name))
+            .id()
+    }
+
+    /// The most memory of its own that it ever had, in bytes: what the kernel calls `VmHWM`.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))
+            .and_then(|number| number.trim().parse::<u64>().ok());
+        let kib = kib.unwrap_or_else(|| panic!("{} has no memory: it ended", self.name));
+        kib * 1024
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.id())
             .ok()
             .and_then(Pid::from_raw)
             .expect("a child has a pid");

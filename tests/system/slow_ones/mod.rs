@@ -3,6 +3,7 @@
 mod crashes;
 mod drains;
 mod histories;
+mod memory;
 mod outages;
 mod queues;
 mod snapshots;
