@@ -242,9 +242,12 @@ async fn queues(project: &Project) -> Result<Vec<String>> {
     let list = project
         .docker(&[&list[..], &["name", "durable", "exclusive"]].concat())
         .await?;
+    // Of a quorum queue it does not say whether it is exclusive: none is.
+    let is_kept = |line: &&str| line.contains("\ttrue\t") && !line.ends_with("\ttrue");
     let mut names: Vec<_> = list
         .lines()
-        .filter_map(|line| line.strip_suffix("\ttrue\tfalse").map(str::to_owned))
+        .filter(is_kept)
+        .filter_map(|line| line.split('\t').next().map(str::to_owned))
         .collect();
     names.sort();
     Ok(names)
