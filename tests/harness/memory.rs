@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::process::Process;
 
-/// A control group of the kernel whose processes may hold so many bytes together, page cache included, and no swap. One
-/// that needs more is killed. It is removed when this is dropped, after its processes have ended.
+/// A control group of the kernel whose processes may hold so many bytes together, page cache included, and no swap.
+///
+/// One that needs more is killed. It is removed when this is dropped, after its processes have ended.
 #[derive(Debug)]
 pub struct MemoryLimit {
     group: PathBuf,
