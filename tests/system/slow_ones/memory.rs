@@ -19,6 +19,10 @@ const CHANCE_BYTES: u64 = 16 * MIB;
 const DENSE_BYTES: u64 = 256 * MIB;
 
 #[tokio::test]
+#[expect(
+    clippy::print_stdout,
+    reason = "numbers to read, and why it was skipped"
+)]
 async fn a_worker_takes_as_much_memory_for_16_gib_as_for_1_gib() {
     let mut peaks = Vec::new();
     for size_gib in [1, 16] {
