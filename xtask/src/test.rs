@@ -30,8 +30,9 @@ const SLOW: &str = "slow_ones::";
 /// The module of `tests/system` that only PostgreSQL can run.
 const REPLICAS: &str = "replicas::";
 
-/// What runs on PostgreSQL: all that stands on the database.
-const ON_POSTGRES: &str = "package(api-service) | binary_id(tests::system)";
+/// What runs on PostgreSQL: all that stands on the database. A worker's memory does not.
+const ON_POSTGRES: &str =
+    "package(api-service) | (binary_id(tests::system) - test(/^slow_ones::memory::/))";
 
 /// The stage of those.
 const POSTGRES_TESTS: &str = "tests on PostgreSQL";
