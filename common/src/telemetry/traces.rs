@@ -28,7 +28,7 @@ use opentelemetry_sdk::trace::{
 use tracing::{Level, Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::error_chain;
@@ -139,7 +139,9 @@ where
         .with_location(false)
         .with_threads(false)
         .with_target(false)
-        .with_filter(filter_fn(is_traced))
+        // Asked anew each time, with the log's filter: a library that asks whether something would be logged, and then
+        // does not log it, leaves the answer behind, and the next line would get it if nothing were asked for that.
+        .with_filter(dynamic_filter_fn(|of, _| is_traced(of)))
 }
 
 /// Who began a trace decides whether it is recorded; of those that begin here, this part is.
