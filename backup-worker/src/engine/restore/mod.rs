@@ -18,6 +18,7 @@
 //! * **Its object's MD5**, where no digest covers it: a backup without sha256 file (a warning says so), and what a
 //!   parent has behind the end of a volume that became smaller (written as Cinder does, as far as the target reaches).
 //!   Such objects are always read to their end.
+//! * An object of zeros is compared with the bytes that a backup stores for such a one, in place of decoding and MD5.
 //! * A block that no object has must be zeros by its digest. Without digests a gap keeps what the target has, as in Cinder.
 //!
 //! Objects that fit into a buffer wait in it, written, until the MD5 of several is computed side by side; the mark stays
