@@ -5,12 +5,15 @@
 //! cargo run --release -p backup-worker --example costs -- VOLUME SCRATCH_FILE
 //! ```
 //!
-//! The volume is read, the scratch file is made anew. Prints one JSON object; costs are seconds of one core for a GB
-//! (10⁹ bytes), shares are of the volume's bytes.
+//! The volume is read, the scratch files are made anew. Prints one JSON object; costs are seconds of one core for a GB
+//! (10⁹ bytes), shares are of the volume's bytes. As many threads as there are cores do the same at once, as in the engine:
+//! what they share, caches and clock rates above all, makes each of them dearer than one alone.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Barrier;
+use std::thread;
 
 use anyhow::{Context as _, Result};
 use backup_worker::engine::is_zero;
@@ -23,7 +26,9 @@ use serde_json::json;
 const BLOCK: usize = 32 << 10;
 const OBJECT: usize = 8 << 20;
 /// Objects that are held in memory and compressed.
-const SAMPLES: usize = 6;
+const SAMPLES: usize = 12;
+/// What a sample is put together from, all over the volume.
+const PIECE: usize = 512 << 10;
 const ROUNDS: usize = 3;
 
 #[expect(clippy::print_stdout, reason = "it is what this is for")]
@@ -38,40 +43,60 @@ fn main() -> Result<()> {
     let plain: Vec<u8> = samples.concat();
     let blocks = || plain.chunks(BLOCK);
     let bytes = plain.len();
-    let mut buffer = vec![0; 1 << 20];
 
-    let read = cost(bytes, || {
-        for offset in (0..bytes).step_by(buffer.len()) {
-            volume.read_at(&mut buffer, offset as u64)?;
+    let read = cost(bytes, |_| {
+        let mut buffer = vec![0; 1 << 20];
+        let volume = &volume;
+        move || {
+            for offset in (0..bytes).step_by(buffer.len()) {
+                volume.read_at(&mut buffer, offset as u64)?;
+            }
+            Ok(())
         }
-        Ok(())
     })?;
-    let zero = cost(bytes, || {
-        std::hint::black_box(blocks().filter(|block| is_zero(block)).count());
-        Ok(())
+    let zero = cost(bytes, |_| {
+        || {
+            std::hint::black_box(blocks().filter(|block| is_zero(block)).count());
+            Ok(())
+        }
     })?;
-    let sha = cost(bytes, || {
-        lanes::sha256(Path::for_sha256(), blocks(), |_, digest| {
-            std::hint::black_box(digest);
-        });
-        Ok(())
-    })?;
-    let md5 = |path, length| {
-        cost(bytes, || {
-            lanes::md5(path, plain.chunks(length), |_, digest| {
+    let sha = cost(bytes, |_| {
+        || {
+            lanes::sha256(Path::for_sha256(), blocks(), |_, digest| {
                 std::hint::black_box(digest);
             });
             Ok(())
+        }
+    })?;
+    let md5 = |path, length| {
+        cost(bytes, |_| {
+            || {
+                lanes::md5(path, plain.chunks(length), |_, digest| {
+                    std::hint::black_box(digest);
+                });
+                Ok(())
+            }
         })
     };
-    let write = cost(bytes, || {
-        let file = File::create(scratch)?;
-        for (at, piece) in (0..).zip(plain.chunks(4 << 20)) {
-            file.write_all_at(piece, at * (4 << 20))?;
+    let scratch_of = |thread: usize| {
+        let mut path = scratch.clone();
+        path.push(format!(".{thread}"));
+        path
+    };
+    let write = cost(bytes, |thread| {
+        let plain = &plain;
+        let path = scratch_of(thread);
+        move || {
+            let file = File::create(&path)?;
+            for (at, piece) in (0..).zip(plain.chunks(4 << 20)) {
+                file.write_all_at(piece, at * (4 << 20))?;
+            }
+            Ok(())
         }
-        Ok(())
     })?;
-    std::fs::remove_file(scratch).context("remove the scratch file")?;
+    for thread in 0..threads() {
+        std::fs::remove_file(scratch_of(thread)).context("remove a scratch file")?;
+    }
 
     let mut algorithms = serde_json::Map::new();
     for algorithm in [
@@ -80,13 +105,10 @@ fn main() -> Result<()> {
         Compression::Zlib,
         Compression::None,
     ] {
-        let some = match algorithm {
-            Compression::Zlib => &samples[..samples.len().min(2)],
-            _ => &samples[..],
-        };
-        algorithms.insert(algorithm.to_string(), codec(algorithm, some)?);
+        algorithms.insert(algorithm.to_string(), codec(algorithm, &samples)?);
     }
     let measured = json!({
+        "threads": threads(),
         "sha256_path": Path::for_sha256().name(),
         "md5_path": Path::for_md5().name(),
         "zero_blocks": shares.zero_blocks,
@@ -103,17 +125,48 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Seconds for a GB: the best of some rounds over so many bytes.
-fn cost(bytes: usize, mut work: impl FnMut() -> std::io::Result<()>) -> Result<f64> {
-    let mut best = f64::MAX;
-    for _ in 0..ROUNDS {
-        let start = thread_time();
-        work()?;
-        best = best.min(thread_time() - start);
-    }
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Seconds for a GB: of some rounds over so many bytes the best, in which it is the mean of all threads. Each has
+/// its own work from `prepare`.
+fn cost<W: FnMut() -> io::Result<()>>(
+    bytes: usize,
+    prepare: impl Fn(usize) -> W + Sync,
+) -> Result<f64> {
+    let threads = threads();
+    let together = Barrier::new(threads);
+    let rounds = |thread| -> Vec<io::Result<f64>> {
+        let mut work = prepare(thread);
+        let round = |_| {
+            together.wait();
+            let start = thread_time();
+            work()?;
+            Ok(thread_time() - start)
+        };
+        (0..ROUNDS).map(round).collect()
+    };
+    let mut sums = [0.0; ROUNDS];
+    thread::scope(|scope| {
+        let rounds = &rounds;
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || rounds(thread)))
+            .collect();
+        for thread in threads {
+            let times = thread
+                .join()
+                .map_err(|_panic| anyhow::anyhow!("a thread broke"))?;
+            for (sum, time) in sums.iter_mut().zip(times) {
+                *sum += time?;
+            }
+        }
+        anyhow::Ok(())
+    })?;
+    let best = sums.into_iter().fold(f64::MAX, f64::min);
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let gigabytes = bytes as f64 / 1e9;
-    Ok(best / gigabytes)
+    let (threads, gigabytes) = (threads as f64, bytes as f64 / 1e9);
+    Ok(best / threads / gigabytes)
 }
 
 fn thread_time() -> f64 {
@@ -126,22 +179,30 @@ fn codec(algorithm: Compression, samples: &[Vec<u8>]) -> Result<serde_json::Valu
     let bytes = samples.iter().map(Vec::len).sum();
     let mut encoder = Encoder::new();
     let mut stored = Vec::new();
-    let compress = cost(bytes, || {
-        stored.clear();
-        for plain in samples {
-            let encoded = encoder.encode(algorithm, plain)?;
-            stored.push((encoded.compression, encoded.bytes.to_vec(), plain.len()));
+    for plain in samples {
+        let encoded = encoder.encode(algorithm, plain)?;
+        stored.push((encoded.compression, encoded.bytes.to_vec(), plain.len()));
+    }
+    let compress = cost(bytes, |_| {
+        let mut encoder = Encoder::new();
+        move || {
+            for plain in samples {
+                std::hint::black_box(encoder.encode(algorithm, plain)?);
+            }
+            Ok(())
         }
-        Ok(())
     })?;
-    let mut plain = vec![0; OBJECT];
-    let decompress = cost(bytes, || {
-        for (compression, stored, length) in &stored {
-            let exactly = Length::Exactly(*length as u64);
-            decode(*compression, &stored[..], exactly, Trailing::Refused)?
-                .read_exact(&mut plain[..*length])?;
+    let decompress = cost(bytes, |_| {
+        let mut plain = vec![0; OBJECT];
+        let stored = &stored;
+        move || {
+            for (compression, stored, length) in stored {
+                let exactly = Length::Exactly(*length as u64);
+                decode(*compression, &stored[..], exactly, Trailing::Refused)?
+                    .read_exact(&mut plain[..*length])?;
+            }
+            Ok(())
         }
-        Ok(())
     })?;
     let stored: usize = stored.iter().map(|(_, stored, _)| stored.len()).sum();
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -187,17 +248,28 @@ fn shares(volume: &File) -> Result<Shares> {
     })
 }
 
-/// Some objects with data, evenly spread.
+/// Samples of the objects with data, each put together from pieces of all of them.
 fn samples(volume: &File, objects: &[u64]) -> Result<Vec<Vec<u8>>> {
-    let step = objects.len().div_ceil(SAMPLES).max(1);
     let length = volume.metadata()?.len();
-    let mut samples = Vec::new();
-    for offset in objects.iter().step_by(step) {
-        let mut plain = vec![0; usize::try_from((length - offset).min(OBJECT as u64))?];
+    let pieces: Vec<u64> = objects
+        .iter()
+        .flat_map(|start| (*start..length.min(start + OBJECT as u64)).step_by(PIECE))
+        .collect();
+    let per_sample = OBJECT / PIECE;
+    let wanted = pieces.len().min(SAMPLES * per_sample);
+    let mut samples = vec![Vec::with_capacity(OBJECT); wanted.div_ceil(per_sample)];
+    let count = samples.len();
+    for piece in 0..wanted {
+        let offset = pieces[piece * pieces.len() / wanted];
+        let sample = &mut samples[piece % count];
+        let start = sample.len();
+        sample.resize(
+            start + usize::try_from((length - offset).min(PIECE as u64))?,
+            0,
+        );
         volume
-            .read_exact_at(&mut plain, *offset)
+            .read_exact_at(&mut sample[start..], offset)
             .context("read a sample")?;
-        samples.push(plain);
     }
     Ok(samples)
 }

@@ -93,6 +93,9 @@ pub struct EngineLimits {
 /// Most bytes of a volume that are in hand: a crash costs what is in hand.
 const IN_HAND_MAX: u64 = 128 << 20;
 
+/// What share of a buffer is so little that its MD5 waits for no other.
+const LITTLE: usize = 32;
+
 /// What a job takes beside its buffers: codec contexts, digests, names, and the program itself.
 const BESIDE_BUFFERS: u64 = 48 << 20;
 
@@ -114,7 +117,12 @@ impl EngineLimits {
         // Whoever digests leaves the others a buffer to work on, and some of them the next.
         let spare = threads + threads / 2;
         let lanes = buffers.saturating_sub(spare).clamp(1, LANES_MAX);
-        (threads, Room { buffers, lanes })
+        let room = Room {
+            buffers,
+            lanes,
+            little_bytes: chunk_size / LITTLE,
+        };
+        (threads, room)
     }
 
     /// Buffers of this size for all threads of a restore.
@@ -127,6 +135,7 @@ impl EngineLimits {
         Room {
             buffers,
             lanes: lanes.clamp(1, LANES_MAX),
+            little_bytes: buffer_bytes / LITTLE,
         }
     }
 }

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! The MD5 of one object cannot be cut up, and one thread has one object at a time. So an object's plain bytes stay in
-//! their buffer after everything else is done, until those of several objects are digested side by side.
+//! their buffer after everything else is done, until those of several objects are digested side by side. Where only a
+//! little of a buffer is wanted, as in most of an incremental, that is digested at once: the same few buffers, warm in the
+//! caches, are worth more than lanes then.
 //!
 //! **Memory ceiling**: there is a fixed number of buffers, made when they are first wanted and lent ever after. A thread
 //! that finds none free digests what waits, or waits for one that digests. Nobody waits for a buffer that no
@@ -40,11 +42,15 @@ pub(super) trait Done: Send {
 /// An object of which the MD5 is wanted: which of those of what it belongs to, and where it is in the buffer.
 pub(super) type Wanted = (usize, Range<usize>);
 
-/// How many buffers there are, and how many objects' bytes are digested at once.
+/// What there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
+    /// Buffers there are.
     pub(super) buffers: usize,
+    /// Objects whose bytes are digested at once.
     pub(super) lanes: usize,
+    /// Fewer bytes to digest than this do not hold up their buffer.
+    pub(super) little_bytes: usize,
 }
 
 /// See the module.
@@ -83,6 +89,7 @@ impl<D: Done> Shelf<D> {
             room: Room {
                 buffers: room.buffers.max(1),
                 lanes: room.lanes.max(1),
+                ..room
             },
             wait_max: WAIT_MAX,
             state: Mutex::new(State {
@@ -111,7 +118,7 @@ impl<D: Done> Shelf<D> {
                 _ => self.room.lanes,
             };
             if state.waiting.len() >= enough {
-                self.digest(state, &mut finish);
+                self.digest_waiting(state, &mut finish);
                 state = self.lock();
             } else {
                 let woken = self.changed.wait(state);
@@ -128,15 +135,20 @@ impl<D: Done> Shelf<D> {
         wanted: Vec<Wanted>,
         finish: impl FnMut(D),
     ) {
-        let mut state = self.lock();
-        state.waiting.push(Waiting {
+        let wanted_bytes: usize = wanted.iter().map(|(_, range)| range.len()).sum();
+        let waiting = Waiting {
             done,
             buffer: lent.buffer.take().unwrap_or_default(),
             wanted,
             since: Instant::now(),
-        });
+        };
+        let mut state = self.lock();
+        if wanted_bytes < self.room.little_bytes {
+            return self.digest(state, vec![waiting], finish);
+        }
+        state.waiting.push(waiting);
         if state.is_late(self.wait_max) || state.waiting.len() >= self.room.lanes {
-            return self.digest(state, finish);
+            return self.digest_waiting(state, finish);
         }
         drop(state);
         self.changed.notify_all();
@@ -146,7 +158,7 @@ impl<D: Done> Shelf<D> {
     pub(super) fn clear_late(&self, finish: impl FnMut(D)) {
         let state = self.lock();
         if state.is_late(self.wait_max) {
-            self.digest(state, finish);
+            self.digest_waiting(state, finish);
         }
     }
 
@@ -156,12 +168,21 @@ impl<D: Done> Shelf<D> {
         if state.waiting.is_empty() {
             return false;
         }
-        self.digest(state, finish);
+        self.digest_waiting(state, finish);
         true
     }
 
-    fn digest(&self, mut state: MutexGuard<'_, State<D>>, finish: impl FnMut(D)) {
+    fn digest_waiting(&self, mut state: MutexGuard<'_, State<D>>, finish: impl FnMut(D)) {
         let waiting = std::mem::take(&mut state.waiting);
+        self.digest(state, waiting, finish);
+    }
+
+    fn digest(
+        &self,
+        mut state: MutexGuard<'_, State<D>>,
+        waiting: Vec<Waiting<D>>,
+        finish: impl FnMut(D),
+    ) {
         state.digesting += 1;
         drop(state);
         let mut taken = Taken {
@@ -293,7 +314,11 @@ mod tests {
     fn every_object_gets_its_md5_however_few_buffers_there_are() {
         for (threads, buffers, lanes) in [(1, 1, 16), (4, 1, 16), (4, 4, 2), (3, 8, 5), (2, 20, 16)]
         {
-            let shelf = Shelf::new(Room { buffers, lanes });
+            let shelf = Shelf::new(Room {
+                buffers,
+                lanes,
+                little_bytes: 1000,
+            });
             let next = AtomicUsize::new(0);
             let all = Mutex::new(Vec::new());
             std::thread::scope(|scope| {
@@ -327,6 +352,7 @@ mod tests {
         let room = Room {
             buffers: 6,
             lanes: 4,
+            little_bytes: 0,
         };
         let shelf = Shelf::new(room);
         let finished = AtomicUsize::new(0);
@@ -346,10 +372,33 @@ mod tests {
     }
 
     #[test]
+    fn a_little_is_digested_at_once_and_its_buffer_lent_again() {
+        let shelf = Shelf::new(Room {
+            buffers: 6,
+            lanes: 4,
+            little_bytes: 37 * 3,
+        });
+        let finished = AtomicUsize::new(0);
+        let finish = |one: One| {
+            let md5: [u8; 16] = Md5::digest(bytes_of(one.number)).into();
+            assert_eq!(one.md5, Some(md5));
+            finished.fetch_add(1, Ordering::Relaxed);
+        };
+        for number in [1, 2, 2, 1] {
+            put(&shelf, number, finish);
+        }
+        assert_eq!(finished.load(Ordering::Relaxed), 4);
+        assert_eq!(shelf.lock().made, 1);
+        put(&shelf, 3, finish);
+        assert_eq!(finished.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
     fn what_waited_for_long_is_digested_by_whoever_comes_by() {
         let room = Room {
             buffers: 6,
             lanes: 4,
+            little_bytes: 0,
         };
         let finished = AtomicUsize::new(0);
         let finish = |_| {
@@ -372,6 +421,7 @@ mod tests {
         let shelf: Shelf<One> = Shelf::new(Room {
             buffers: 1,
             lanes: 1,
+            little_bytes: 0,
         });
         let lent = shelf.lend(drop);
         std::thread::scope(|scope| {

@@ -13,8 +13,9 @@
 //!
 //! What proves a byte:
 //!
-//! * **The wanted backup's digest of its block**, checked before the byte is written. An object of which only
-//!   a beginning is needed is then read no further. One that is read to its end must match its recorded length and MD5 too.
+//! * **The wanted backup's digest of its block**, checked before the byte is written. Of an object that newer ones lie over
+//!   nothing else is asked: it is read no further than needed, and its MD5 is not computed. One that is wanted as a whole
+//!   must match its recorded length and MD5 too.
 //! * **Its object's MD5**, where no digest covers it: a backup without sha256 file (a warning says so), and what a
 //!   parent has behind the end of a volume that became smaller (written as Cinder does, as far as the target reaches).
 //!   Such objects are always read to their end.

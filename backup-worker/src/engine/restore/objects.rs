@@ -97,13 +97,20 @@ impl<'a> OpenObjects<'a> {
     }
 
     /// Fills `buffer` with the bytes of object `index` from `at` on, counted from the object's start. When that
-    /// reaches the object's end, the whole of it was decoded, and its length and MD5 were right.
-    pub(super) fn read(&mut self, index: u32, at: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+    /// reaches the object's end, the whole of it was decoded, and its length was right. With `check_md5`, from its first
+    /// byte to its last, its MD5 was too.
+    pub(super) fn read(
+        &mut self,
+        index: u32,
+        at: u64,
+        buffer: &mut [u8],
+        check_md5: bool,
+    ) -> Result<(), Fault> {
         if let Some((_, why)) = self.broken.iter().find(|(broken, _)| *broken == index) {
             let why = why.clone();
             return Err(Fault::Damage { why, whole: false });
         }
-        let outcome = self.read_on(index, at, buffer);
+        let outcome = self.read_on(index, at, buffer, check_md5);
         if let Err(Fault::Damage { why, .. }) = &outcome {
             self.broken.push((index, why.clone()));
         }
@@ -139,7 +146,7 @@ impl<'a> OpenObjects<'a> {
                 self.open.remove(slot);
                 continue;
             }
-            match self.read(index, object.length, &mut []) {
+            match self.read(index, object.length, &mut [], true) {
                 Ok(()) => {}
                 Err(Fault::Damage { why, .. }) => on_damage(index, why),
                 Err(Fault::Engine(error)) => return Err(error),
@@ -159,12 +166,18 @@ impl<'a> OpenObjects<'a> {
         std::mem::take(&mut self.decoded_bytes)
     }
 
-    fn read_on(&mut self, index: u32, at: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+    fn read_on(
+        &mut self,
+        index: u32,
+        at: u64,
+        buffer: &mut [u8],
+        check_md5: bool,
+    ) -> Result<(), Fault> {
         let object = &self.chain.objects()[index as usize];
         let open = self.open.iter().position(|open| open.index == index);
         let mut open = match open.map(|slot| self.open.remove(slot)) {
             Some(open) if open.position <= at => open,
-            _ => self.begin(index, Some(Md5::new()))?,
+            _ => self.begin(index, check_md5.then(Md5::new))?,
         };
         while open.position < at {
             let step = usize::try_from(at - open.position).map_or(SKIP, |left| left.min(SKIP));

@@ -1,21 +1,17 @@
 //! From an extent to stored bytes.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 
 use common::domain::Compression;
-use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
+use super::lz4::{self, Lz4};
 use super::probe::is_like_noise;
 
 // Cinder's levels, so that a mixed chain takes the same room whoever wrote it.
 pub(super) const ZSTD_LEVEL: i32 = 3;
 pub(super) const ZLIB_LEVEL: i32 = 6;
 pub(super) const BZ2_LEVEL: u32 = 9;
-// Blocks beyond 256 KiB make decoding several times slower; an extent of one block needs no more
-// than 64 KiB.
-pub(super) const LZ4_SMALL_BLOCK: usize = 64 << 10;
-pub(super) const LZ4_BLOCK: usize = 256 << 10;
 
 /// An extent as it will be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +28,7 @@ pub struct Encoded<'a> {
 pub struct Encoder {
     /// As long as the longest extent so far needed: it is not cleared, as clearing costs as much as a copy.
     output: Vec<u8>,
+    lz4: Lz4,
     zstd: Option<zstd::bulk::Compressor<'static>>,
     zlib: Option<libdeflater::Compressor>,
 }
@@ -68,21 +65,21 @@ impl Encoder {
         // Room for one byte less than the extent: an algorithm that runs out of it did not help,
         // and stops there.
         let room = plain.len().saturating_sub(1);
-        if self.output.len() < room {
-            self.output.resize(room, 0);
+        if self.output.len() < room + lz4::SLACK {
+            self.output.resize(room + lz4::SLACK, 0);
         }
-        let output = &mut self.output[..room];
         let written = match compression {
             Compression::None => None,
-            Compression::Lz4 => lz4(plain, output)?,
-            Compression::Zstd => zstd(&mut self.zstd, plain, output)?,
+            Compression::Lz4 => self.lz4.compress(plain, &mut self.output, room),
+            Compression::Zstd => zstd(&mut self.zstd, plain, &mut self.output[..room])?,
             Compression::Zlib | Compression::Bz2
-                if is_like_noise(plain) && lz4(plain, output)?.is_none() =>
+                if is_like_noise(plain)
+                    && self.lz4.compress(plain, &mut self.output, room).is_none() =>
             {
                 None
             }
-            Compression::Zlib => zlib(&mut self.zlib, plain, output)?,
-            Compression::Bz2 => bz2(plain, output),
+            Compression::Zlib => zlib(&mut self.zlib, plain, &mut self.output[..room])?,
+            Compression::Bz2 => bz2(plain, &mut self.output[..room]),
         };
         Ok(match written {
             Some(written) => Encoded {
@@ -98,32 +95,6 @@ impl Encoder {
 }
 
 // Each of these writes to the start of `output` and tells how much, or `None` if it needs more room.
-
-fn lz4(plain: &[u8], output: &mut [u8]) -> io::Result<Option<usize>> {
-    let block = if plain.len() <= LZ4_SMALL_BLOCK {
-        BlockSize::Max64KB
-    } else {
-        BlockSize::Max256KB
-    };
-    let frame = FrameInfo::new()
-        .block_size(block)
-        .block_mode(BlockMode::Independent)
-        .content_size(Some(plain.len() as u64));
-    let output = Bounded {
-        output,
-        written: 0,
-        full: false,
-    };
-    let mut encoder = FrameEncoder::with_frame_info(frame, output);
-    let outcome = encoder
-        .write_all(plain)
-        .and_then(|()| encoder.try_finish().map_err(io::Error::from));
-    match outcome {
-        Ok(()) => Ok(Some(encoder.get_ref().written)),
-        Err(_) if encoder.get_ref().full => Ok(None),
-        Err(error) => Err(error),
-    }
-}
 
 fn zstd(
     context: &mut Option<zstd::bulk::Compressor<'static>>,
@@ -177,29 +148,5 @@ fn bz2(plain: &[u8], output: &mut [u8]) -> Option<usize> {
             Ok(_) if written < output.len() => {}
             Ok(_) | Err(_) => return None,
         }
-    }
-}
-
-/// A buffer that takes so much and no more.
-struct Bounded<'a> {
-    output: &'a mut [u8],
-    written: usize,
-    full: bool,
-}
-
-impl Write for Bounded<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let end = self.written + data.len();
-        let Some(room) = self.output.get_mut(self.written..end) else {
-            self.full = true;
-            return Err(io::ErrorKind::StorageFull.into());
-        };
-        room.copy_from_slice(data);
-        self.written = end;
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

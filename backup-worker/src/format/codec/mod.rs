@@ -5,6 +5,7 @@
 
 mod decoder;
 mod encoder;
+mod lz4;
 mod probe;
 mod stream;
 
@@ -18,9 +19,9 @@ pub use encoder::{Encoded, Encoder};
 #[must_use]
 pub fn fingerprint() -> String {
     format!(
-        "{LZ4}, frame of {}/{} KiB blocks; {ZSTD} level {}; {ZLIB} level {}; {BZ2} level {}; noise plain; {}",
-        encoder::LZ4_SMALL_BLOCK / 1024,
-        encoder::LZ4_BLOCK / 1024,
+        "{LZ4}, blocks of {}/{} KiB, each by itself; {ZSTD} level {}; {ZLIB} level {}; {BZ2} level {}; noise plain; {}",
+        lz4::SMALL_BLOCK / 1024,
+        lz4::BLOCK / 1024,
         encoder::ZSTD_LEVEL,
         encoder::ZLIB_LEVEL,
         encoder::BZ2_LEVEL,
