@@ -83,6 +83,12 @@ pub enum EngineError {
         /// Why not.
         source: io::Error,
     },
+    /// The system gave no memory.
+    #[error("get memory for a buffer")]
+    Memory {
+        /// Why not.
+        source: io::Error,
+    },
     /// The system gave no thread.
     #[error("start an engine thread")]
     Thread {
@@ -103,7 +109,7 @@ impl EngineError {
             Self::Volume(source) => source.is_transient(),
             Self::Store(source) => source.is_transient(),
             Self::File { source, .. } => source.is_transient(),
-            Self::Codec { .. } | Self::Thread { .. } => true,
+            Self::Codec { .. } | Self::Memory { .. } | Self::Thread { .. } => true,
             Self::Damaged(_)
             | Self::Chain { .. }
             | Self::Parent { .. }

@@ -51,6 +51,7 @@ mod digest;
 mod error;
 mod line;
 mod monitor;
+mod pages;
 mod restore;
 mod shelf;
 #[cfg(test)]

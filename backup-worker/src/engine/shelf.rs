@@ -20,6 +20,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::digest::digest_objects;
+use super::pages::Pages;
 
 /// What waits is digested after this time, however few wait: where everything else is slow MD5 costs nothing, and what
 /// is done should be seen.
@@ -28,7 +29,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// A buffer that is lent and comes back.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Pages,
     /// Whether all of it is zeros.
     pub(super) zeroed: bool,
 }
@@ -305,7 +306,9 @@ mod tests {
 
     fn put(shelf: &Shelf<One>, number: usize, finish: impl FnMut(One) + Copy) {
         let mut lent = shelf.lend(finish);
-        lent.get().bytes = bytes_of(number);
+        let mut pages = Pages::zeroed(number * 37).unwrap();
+        pages.copy_from_slice(&bytes_of(number));
+        lent.get().bytes = pages;
         let all = 0..lent.get().bytes.len();
         shelf.put(One { number, md5: None }, lent, vec![(7, all)], finish);
     }

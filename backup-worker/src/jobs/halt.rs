@@ -191,7 +191,7 @@ fn of_engine(error: &EngineError) -> String {
     match error {
         EngineError::Volume(error) => of_volume(error),
         EngineError::Store(error) => of_store(error),
-        EngineError::Codec { .. } | EngineError::Thread { .. } => {
+        EngineError::Codec { .. } | EngineError::Memory { .. } | EngineError::Thread { .. } => {
             "The backup service is short of resources.".to_owned()
         }
         // These speak of backups, objects and offsets, never of the machine.

@@ -1,6 +1,7 @@
 //! Reading one chunk of the frozen volume, without reading its holes.
 
 use crate::engine::EngineError;
+use crate::engine::pages::Pages;
 use crate::engine::shelf::Buffer;
 use crate::volume::{Extent, FrozenVolume};
 
@@ -60,7 +61,7 @@ impl<'a> ChunkReader<'a> {
     ) -> Result<Chunk<'b>, EngineError> {
         let Buffer { bytes, zeroed } = buffer;
         if bytes.is_empty() {
-            *bytes = vec![0; self.length];
+            *bytes = Pages::zeroed(self.length)?;
             *zeroed = true;
         }
         let length = index(extent.length);

@@ -9,6 +9,7 @@ use super::merge::Piece;
 use super::objects::{Fault, NOT_ITS_MD5, OpenObjects};
 use super::windows::Window;
 use crate::engine::digest::is_zero;
+use crate::engine::pages::Pages;
 use crate::engine::shelf::{Done, Lent, Shelf, Wanted};
 use crate::engine::zeros::ZeroObject;
 use crate::engine::{BadExtent, Damage, EngineError, Monitor, TargetHolds};
@@ -150,7 +151,7 @@ impl<'a> WindowRunner<'a> {
         let mut lent = shelf.lend(finish);
         let buffer = &mut lent.get().bytes;
         if buffer.is_empty() {
-            *buffer = vec![0; shared.buffer];
+            *buffer = Pages::zeroed(shared.buffer)?;
         }
         let buffer_bytes = buffer.len();
         let mut fits = length <= buffer_bytes && has_digests;
