@@ -17,7 +17,7 @@
 //!
 //! ```text
 //!   (B + T) × C volume bytes and encoded ones          (16 + 2) × 8 MiB  = 144 MiB   within the budget
-//! + T × codec context                                           2 × 8    =  16 MiB
+//! + T × codec context                                           2 × 8    =  16 MiB   within the budget
 //! + B + 2T stripes taken and not collected × digests         20 × 8 KiB  <   1 MiB
 //! + one batch: seal size / block size × digests, entries        64 KiB   <   1 MiB
 //! + parent digests ahead: parser's batches                4 × 4096 × 32 B  < 1 MiB
@@ -25,17 +25,17 @@
 //!
 //! B × C is no more than 128 MiB: a crash costs what is in hand.
 //!
-//! and of a restore, with E objects in all backups of the chain:
+//! and of a restore, which has a thread more, with E objects in all backups of the chain:
 //!
 //! ```text
 //!   B × the longest object up to 16 MiB                        16 × 8 MiB             = 128 MiB   within the budget
-//! + T × up to 16 open decoders                                  2 × 16 × 4 MiB        = 128 MiB
-//! + T × (a window: 65536 digests, 16384 pieces of 24 bytes)     2 × (2 + 0.4) MiB     =   5 MiB
+//! + T × open decoders: as many as fit, 2 to 16                  3 × 6 × 4 MiB         =  72 MiB   within the budget
+//! + T × (a window: 65536 digests, 16384 pieces of 24 bytes)     3 × (2 + 0.4) MiB     =   7 MiB
 //! + the plan: E × 57 bytes, once                               E = 131072 for 1 TiB   =   7 MiB
 //! ```
 //!
 //! (4 MiB is what bzip2 takes to decode; the others take less. A chain needs as many open decoders as backups of it
-//! lie over each other at one place, and one is the rule.)
+//! lie over each other at one place, and one is the rule; what was closed to make room is decoded from its start again.)
 //!
 //! Names on the target are compared as they are told, and not held. Nothing else grows with the volume, the length of a
 //! chain or the size of an object.
@@ -94,6 +94,15 @@ pub struct EngineLimits {
 /// Most bytes of a volume that are in hand: a crash costs what is in hand.
 const IN_HAND_MAX: u64 = 128 << 20;
 
+/// Most memory that a codec takes to encode: bzip2's.
+const ENCODER_MAX: u64 = 8 << 20;
+
+/// And to decode.
+const DECODER_MAX: u64 = 4 << 20;
+
+/// Most decoders one thread keeps open; a chain whose backups lie over each other needs one for each.
+const DECODERS_MAX: usize = 16;
+
 /// What share of a buffer is so little that its MD5 waits for no other.
 const LITTLE: usize = 32;
 
@@ -107,38 +116,53 @@ pub fn buffers_of(memory_bytes: u64) -> u64 {
 }
 
 impl EngineLimits {
-    /// How many threads may work on chunks of this size, each with an encoded chunk of its own beside the room's buffers.
+    /// How many threads may work on chunks of this size, each with a codec's context and an encoded chunk of its own beside
+    /// the room's buffers.
     fn room(&self, chunk_size: usize) -> (usize, Room) {
         let chunk = chunk_size.max(1) as u64;
-        let at_most = |bytes: u64| usize::try_from(bytes / chunk).unwrap_or(usize::MAX);
-        let threads = (at_most(self.buffer_bytes) / 2).clamp(1, self.threads.max(1));
-        let buffers = (at_most(self.buffer_bytes).saturating_sub(threads))
-            .min(at_most(IN_HAND_MAX))
-            .clamp(threads, LANES_MAX + 2 * threads);
-        // Whoever digests leaves the others a buffer to work on, and some of them the next.
-        let spare = threads + threads / 2;
-        let lanes = buffers.saturating_sub(spare).clamp(1, LANES_MAX);
-        let room = Room {
-            buffers,
-            lanes,
-            little_bytes: chunk_size / LITTLE,
-        };
-        (threads, room)
+        let of_thread = chunk + ENCODER_MAX;
+        let threads = count(self.buffer_bytes / (of_thread + chunk)).clamp(1, self.threads.max(1));
+        let left = self.buffer_bytes.saturating_sub(threads as u64 * of_thread);
+        let buffers = count(left.min(IN_HAND_MAX) / chunk);
+        (threads, Room::of(threads, buffers, chunk_size))
     }
 
-    /// Buffers of this size for all threads of a restore.
-    fn restore_room(&self, buffer_bytes: usize) -> Room {
-        let threads = self.threads.max(1);
-        let at_most = self.buffer_bytes.min(IN_HAND_MAX) / buffer_bytes.max(1) as u64;
-        let buffers = usize::try_from(at_most).unwrap_or(usize::MAX);
+    /// Threads of a restore: one more than asked for, as one or another waits for the disk.
+    fn restore_threads(&self) -> usize {
+        self.threads.max(1) + 1
+    }
+
+    /// Buffers of this size for all threads of a restore, and how many decoders each of them may keep open.
+    fn restore_room(&self, buffer_bytes: usize) -> (Room, usize) {
+        let threads = self.restore_threads();
+        let buffer = buffer_bytes.max(1) as u64;
+        let buffers = count(self.buffer_bytes.min(IN_HAND_MAX) / buffer);
+        let room = Room::of(threads, buffers, buffer_bytes);
+        let left = self
+            .buffer_bytes
+            .saturating_sub(room.buffers as u64 * buffer);
+        let decoders = count(left / DECODER_MAX / threads as u64);
+        (room, decoders.clamp(2, DECODERS_MAX))
+    }
+}
+
+impl Room {
+    /// For so many threads, if there is memory for so many buffers of this size.
+    fn of(threads: usize, buffers: usize, buffer_bytes: usize) -> Self {
         let buffers = buffers.clamp(threads, LANES_MAX + 2 * threads);
-        let lanes = buffers.saturating_sub(threads + threads / 2);
-        Room {
+        // Whoever digests leaves the others a buffer to work on, and some of them the next.
+        let spare = threads + threads / 2;
+        Self {
             buffers,
-            lanes: lanes.clamp(1, LANES_MAX),
+            lanes: buffers.saturating_sub(spare).clamp(1, LANES_MAX),
             little_bytes: buffer_bytes / LITTLE,
         }
     }
+}
+
+/// What fits into memory, as a number of things in it.
+fn count(things: u64) -> usize {
+    usize::try_from(things).unwrap_or(usize::MAX)
 }
 
 /// What is missing on a target that is not there at all is not missing: the target is away.

@@ -12,12 +12,12 @@ use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::failure::Failure;
-use crate::volume::{TargetVolume, VolumeError};
+use crate::volume::{DirectFile, TargetVolume, VolumeError};
 
 /// An open output, locked.
 #[derive(Debug)]
 pub(super) struct Output {
-    file: File,
+    file: DirectFile,
     path: PathBuf,
     size_bytes: u64,
     is_new: bool,
@@ -61,7 +61,7 @@ impl Output {
         })();
         match prepared {
             Ok(size_bytes) => Ok(Self {
-                file,
+                file: DirectFile::new(file),
                 path: path.to_owned(),
                 size_bytes,
                 is_new,
@@ -89,7 +89,7 @@ impl Output {
     /// Makes a new file's name durable too.
     pub(super) fn keep(&self) -> Result<(), Failure> {
         let kept = || {
-            self.file.sync_all()?;
+            self.file.file().sync_all()?;
             if !self.is_new {
                 return Ok(());
             }
@@ -169,12 +169,14 @@ impl TargetVolume for Output {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {
         self.file
+            .file()
             .read_exact_at(buffer, offset)
             .map_err(|error| self.io("read", error))
     }
 
     fn sync(&self) -> Result<(), VolumeError> {
         self.file
+            .file()
             .sync_data()
             .map_err(|error| self.io("make durable", error))
     }

@@ -10,6 +10,7 @@
 //! begin `bk-` are ever removed by clean-up. A restore target is locked from before its first
 //! write until it is closed.
 
+mod direct;
 mod file;
 
 use std::fmt::Debug;
@@ -18,6 +19,7 @@ use std::io;
 use common::messages::sheet::{SnapshotRef, VolumeRef};
 use jiff::Timestamp;
 
+pub(crate) use direct::DirectFile;
 pub use file::FileVolumes;
 
 /// What a volume driver can fail with.

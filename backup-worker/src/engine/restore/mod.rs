@@ -310,7 +310,7 @@ impl Walk<'_> {
     /// Bytes of a buffer: an object's, so that all of it can be digested at once, if the threads' buffers have room for that.
     fn buffer(&self, longest: usize, block: usize, batch: usize) -> usize {
         let buffer = batch.max(longest.next_multiple_of(block));
-        let threads = self.limits.threads.max(1) as u64;
+        let threads = self.limits.restore_threads() as u64;
         if buffer as u64 * threads <= self.limits.buffer_bytes {
             buffer
         } else {
@@ -325,12 +325,12 @@ impl Walk<'_> {
         start: u64,
         end: u64,
     ) -> Result<WorkTotals, EngineError> {
-        let threads = self.limits.threads.max(1);
-        let room = self.limits.restore_room(shared.buffer);
+        let threads = self.limits.restore_threads();
+        let (room, open_max) = self.limits.restore_room(shared.buffer);
         let shelf = Shelf::new(room);
         let line = Line::new(windows, room.buffers + 2 * threads);
         let work = |reports: &SyncSender<Report>| {
-            let mut runner = WindowRunner::new(shared);
+            let mut runner = WindowRunner::new(shared, open_max);
             let mut window = Window::default();
             let report = |report| reports.send(report).is_ok();
             let finish = |done| shared.finish(done, report);

@@ -15,8 +15,6 @@ use crate::engine::zeros::ZeroObject;
 use crate::format::codec::{DecodeError, Encoder, Length};
 use crate::store::{BackupStore, StoreError};
 
-/// Most decoders one thread keeps open; a chain whose backups lie over each other needs one for each.
-const OPEN_MAX: usize = 16;
 /// Bytes that are decoded at once to get past them.
 const SKIP: usize = 64 << 10;
 
@@ -43,6 +41,7 @@ pub(super) struct OpenObjects<'a> {
     chain: &'a Chain,
     /// Least recently used first.
     open: Vec<OpenObject>,
+    open_max: usize,
     /// Those that turned out damaged, until they are forgotten.
     broken: Vec<(u32, String)>,
     skipped: Vec<u8>,
@@ -68,11 +67,18 @@ impl std::fmt::Debug for OpenObjects<'_> {
 }
 
 impl<'a> OpenObjects<'a> {
-    pub(super) fn new(store: &'a dyn BackupStore, chain: &'a Chain, zeros: &'a ZeroObject) -> Self {
+    /// Of which at most `open_max` stay open at a time.
+    pub(super) fn new(
+        store: &'a dyn BackupStore,
+        chain: &'a Chain,
+        zeros: &'a ZeroObject,
+        open_max: usize,
+    ) -> Self {
         Self {
             store,
             chain,
             open: Vec::new(),
+            open_max,
             broken: Vec::new(),
             skipped: vec![0; SKIP],
             decoded_bytes: 0,
@@ -188,7 +194,7 @@ impl<'a> OpenObjects<'a> {
         }
         self.fill(&mut open, buffer)?;
         if open.position < object.length {
-            if self.open.len() == OPEN_MAX {
+            if self.open.len() == self.open_max {
                 self.open.remove(0);
             }
             self.open.push(open);

@@ -112,10 +112,11 @@ pub(super) struct WindowRunner<'a> {
 }
 
 impl<'a> WindowRunner<'a> {
-    pub(super) fn new(shared: Shared<'a>) -> Self {
+    /// Tools of a thread that keeps so many objects open at most.
+    pub(super) fn new(shared: Shared<'a>, open_max: usize) -> Self {
         Self {
             shared,
-            objects: OpenObjects::new(shared.store, shared.chain, shared.zeros),
+            objects: OpenObjects::new(shared.store, shared.chain, shared.zeros, open_max),
             checker: BlockChecker::new(shared.block_size),
             found: Vec::new(),
             given: Vec::new(),

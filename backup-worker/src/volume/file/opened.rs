@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rustix::fs::{Advice, FlockOperation, OFlags};
 use rustix::io::Errno;
 
-use super::super::{Extent, FrozenVolume, TargetVolume, VolumeError};
+use super::super::{DirectFile, Extent, FrozenVolume, TargetVolume, VolumeError};
 use super::data;
 use super::place::Place;
 use super::stamp::Stamp;
@@ -115,7 +115,7 @@ fn advise(file: &File, extent: Extent, advice: Advice) {
 /// A volume that a restore writes. The lock lives as long as the open file.
 #[derive(Debug)]
 pub(super) struct LockedFile {
-    file: File,
+    file: DirectFile,
     place: Place,
     size_bytes: u64,
 }
@@ -137,7 +137,7 @@ impl LockedFile {
             .map_err(|errno| place.io("look at", errno.into()))?
             .size_bytes;
         Ok(Self {
-            file,
+            file: DirectFile::new(file),
             place,
             size_bytes,
         })
@@ -158,19 +158,20 @@ impl TargetVolume for LockedFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {
         self.file
+            .file()
             .read_exact_at(buffer, offset)
             .map_err(|error| self.place.io("read", error))
     }
 
     fn sync(&self) -> Result<(), VolumeError> {
         common::faults::io("volume.io")
-            .and_then(|()| self.file.sync_data())
+            .and_then(|()| self.file.file().sync_data())
             .map_err(|error| self.place.io("make durable", error))?;
         let all = Extent {
             offset: 0,
             length: self.size_bytes,
         };
-        advise(&self.file, all, Advice::DontNeed); // what is durable need not crowd the host's memory
+        advise(self.file.file(), all, Advice::DontNeed); // what is durable need not crowd the host's memory
         Ok(())
     }
 }
