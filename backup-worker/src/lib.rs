@@ -235,14 +235,17 @@ fn environment(
 
 /// What a worker's configuration allows each of its jobs.
 pub(crate) fn limits_of(worker: &common::config::Worker) -> EngineLimits {
+    let threads = match worker.engine_threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => usize::try_from(threads).unwrap_or(usize::MAX),
+    };
     EngineLimits {
-        threads: match worker.engine_threads {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            threads => usize::try_from(threads).unwrap_or(usize::MAX),
-        },
+        threads,
+        restore_threads: threads.saturating_add(1),
         seal_size_bytes: worker.seal_size.as_u64(),
         seal_after: worker.seal_after,
         buffer_bytes: engine::buffers_of(worker.memory_budget.as_u64()),
+        codec_bytes: engine::CODEC_BYTES,
     }
 }
 

@@ -49,6 +49,7 @@ mod close;
 mod crew;
 mod digest;
 mod error;
+mod limits;
 mod line;
 mod monitor;
 mod pages;
@@ -60,110 +61,20 @@ mod testing;
 mod tests;
 mod zeros;
 
-use std::time::Duration;
-
 use common::domain::ObjectPrefix;
 use common::messages::sheet::BackupSheet;
 
-use self::shelf::Room;
-use crate::lanes::LANES_MAX;
 use crate::store::BackupStore;
 
 pub use backup::{BackupTask, Sealed, backup};
 pub use close::{CloseTask, Closed, close_backup, find_closed};
 pub use digest::is_zero;
 pub use error::{BadExtent, Damage, EngineError};
+pub use limits::{CODEC_BYTES, EngineLimits, buffers_of};
 pub use monitor::{Monitor, Progress, Stop};
 pub use restore::{
     Measured, RestoreTask, Restored, Sample, TargetHolds, VerifyTask, measure, restore, verify,
 };
-
-/// How an engine works.
-#[derive(Debug, Clone, Copy)]
-pub struct EngineLimits {
-    /// Threads; at least one is used.
-    pub threads: usize,
-    /// Bytes of the volume in a batch before it is sealed.
-    pub seal_size_bytes: u64,
-    /// Longest time before what is done is sealed.
-    pub seal_after: Duration,
-    /// Bytes of all buffers for volume bytes and objects together. What is beside them is small and fixed.
-    pub buffer_bytes: u64,
-}
-
-/// Most bytes of a volume that are in hand: a crash costs what is in hand.
-const IN_HAND_MAX: u64 = 128 << 20;
-
-/// Most memory that a codec takes to encode: bzip2's.
-const ENCODER_MAX: u64 = 8 << 20;
-
-/// And to decode.
-const DECODER_MAX: u64 = 4 << 20;
-
-/// Most decoders one thread keeps open; a chain whose backups lie over each other needs one for each.
-const DECODERS_MAX: usize = 16;
-
-/// What share of a buffer is so little that its MD5 waits for no other.
-const LITTLE: usize = 32;
-
-/// What a job takes beside its buffers: codec contexts, digests, names, and the program itself.
-const BESIDE_BUFFERS: u64 = 48 << 20;
-
-/// How much of a job's memory its buffers may have.
-#[must_use]
-pub fn buffers_of(memory_bytes: u64) -> u64 {
-    memory_bytes.saturating_sub(BESIDE_BUFFERS)
-}
-
-impl EngineLimits {
-    /// How many threads may work on chunks of this size, each with a codec's context and an encoded chunk of its own beside
-    /// the room's buffers.
-    fn room(&self, chunk_size: usize) -> (usize, Room) {
-        let chunk = chunk_size.max(1) as u64;
-        let of_thread = chunk + ENCODER_MAX;
-        let threads = count(self.buffer_bytes / (of_thread + chunk)).clamp(1, self.threads.max(1));
-        let left = self.buffer_bytes.saturating_sub(threads as u64 * of_thread);
-        let buffers = count(left.min(IN_HAND_MAX) / chunk);
-        (threads, Room::of(threads, buffers, chunk_size))
-    }
-
-    /// Threads of a restore: one more than asked for, as one or another waits for the disk.
-    fn restore_threads(&self) -> usize {
-        self.threads.max(1) + 1
-    }
-
-    /// Buffers of this size for all threads of a restore, and how many decoders each of them may keep open.
-    fn restore_room(&self, buffer_bytes: usize) -> (Room, usize) {
-        let threads = self.restore_threads();
-        let buffer = buffer_bytes.max(1) as u64;
-        let buffers = count(self.buffer_bytes.min(IN_HAND_MAX) / buffer);
-        let room = Room::of(threads, buffers, buffer_bytes);
-        let left = self
-            .buffer_bytes
-            .saturating_sub(room.buffers as u64 * buffer);
-        let decoders = count(left / DECODER_MAX / threads as u64);
-        (room, decoders.clamp(2, DECODERS_MAX))
-    }
-}
-
-impl Room {
-    /// For so many threads, if there is memory for so many buffers of this size.
-    fn of(threads: usize, buffers: usize, buffer_bytes: usize) -> Self {
-        let buffers = buffers.clamp(threads, LANES_MAX + 2 * threads);
-        // Whoever digests leaves the others a buffer to work on, and some of them the next.
-        let spare = threads + threads / 2;
-        Self {
-            buffers,
-            lanes: buffers.saturating_sub(spare).clamp(1, LANES_MAX),
-            little_bytes: buffer_bytes / LITTLE,
-        }
-    }
-}
-
-/// What fits into memory, as a number of things in it.
-fn count(things: u64) -> usize {
-    usize::try_from(things).unwrap_or(usize::MAX)
-}
 
 /// What is missing on a target that is not there at all is not missing: the target is away.
 fn unless_away(store: &dyn BackupStore, error: EngineError) -> EngineError {

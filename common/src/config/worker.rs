@@ -22,7 +22,7 @@ pub struct Worker {
     pub zone: Token,
     /// Jobs at once. With two or more, one is kept for restores.
     pub slots: u32,
-    /// Engine threads of one job; 0 takes one for each core.
+    /// Engine threads of one job; 0 takes one for each core. A restore has one more.
     pub engine_threads: u32,
     /// Most memory that one job takes. All of a worker's jobs together take `slots` times as much.
     pub memory_budget: bytesize::ByteSize,

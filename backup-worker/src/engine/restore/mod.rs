@@ -310,7 +310,7 @@ impl Walk<'_> {
     /// Bytes of a buffer: an object's, so that all of it can be digested at once, if the threads' buffers have room for that.
     fn buffer(&self, longest: usize, block: usize, batch: usize) -> usize {
         let buffer = batch.max(longest.next_multiple_of(block));
-        let threads = self.limits.restore_threads() as u64;
+        let threads = self.limits.restore_threads.max(1) as u64;
         if buffer as u64 * threads <= self.limits.buffer_bytes {
             buffer
         } else {
@@ -325,7 +325,7 @@ impl Walk<'_> {
         start: u64,
         end: u64,
     ) -> Result<WorkTotals, EngineError> {
-        let threads = self.limits.restore_threads();
+        let threads = self.limits.restore_threads.max(1);
         let (room, open_max) = self.limits.restore_room(shared.buffer);
         let shelf = Shelf::new(room);
         let line = Line::new(windows, room.buffers + 2 * threads);

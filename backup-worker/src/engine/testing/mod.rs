@@ -27,9 +27,11 @@ use crate::store::BackupStore;
 pub(super) fn limits(seal_size_bytes: u64) -> EngineLimits {
     EngineLimits {
         threads: 2,
+        restore_threads: 2,
         seal_size_bytes,
         seal_after: Duration::from_secs(60),
         buffer_bytes: 10 * 4096,
+        codec_bytes: 0,
     }
 }
 

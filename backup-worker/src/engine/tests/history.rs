@@ -188,6 +188,7 @@ proptest! {
     ) {
         let mut world = World::new();
         world.limits.threads = threads;
+        world.limits.restore_threads = threads;
         let mut history = History { world, block_size, volume: MemoryVolume::new(size), kept: Vec::new() };
         for step in steps {
             history.take(step);

@@ -229,7 +229,7 @@ fn a_restore_that_is_stopped_tells_all_that_it_has_written() {
     let chain = [stored(&sheet)];
     // So many buffers that only a stop makes MD5 sums of what waits; and one thread, so that what is written is one run.
     world.limits.buffer_bytes = 1 << 20;
-    world.limits.threads = 1;
+    world.limits.restore_threads = 1;
     for stop in [Stop::Draining, Stop::Cancelled] {
         let mut stops = 0;
         for call in 0.. {

@@ -47,9 +47,11 @@ pub(super) fn environment(
         target_state: TargetState::default(),
         limits: EngineLimits {
             threads: 1,
+            restore_threads: 1,
             seal_size_bytes,
             seal_after: Duration::from_secs(3600),
             buffer_bytes: 4 * 4096,
+            codec_bytes: 0,
         },
         stop_margin: Duration::ZERO,
         claim_patience: Duration::ZERO,

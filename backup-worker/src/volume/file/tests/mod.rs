@@ -12,7 +12,8 @@ use std::process::{Child, Command, Stdio};
 use common::domain::{GIB, Token, VolumeId, VolumeSource};
 use tempfile::TempDir;
 
-use super::super::FrozenVolume;
+use super::super::direct::tests::is_cached;
+use super::super::{Extent, FrozenVolume};
 use super::*;
 
 const SNAPSHOT: &str = "bk-2f863a48-cc5c-4d12-8a5c-6bb29d30f9a1-a1";
@@ -69,7 +70,6 @@ fn runs_of(frozen: &dyn FrozenVolume) -> Vec<(u64, u64)> {
 }
 
 #[test]
-
 fn a_new_volume_is_sparse_and_reads_as_zeros() {
     let (dir, driver) = fixture();
     driver.create(&volume("volume-1")).unwrap();
@@ -82,7 +82,6 @@ fn a_new_volume_is_sparse_and_reads_as_zeros() {
 }
 
 #[test]
-
 fn a_file_of_another_size_is_not_taken_for_the_new_volume() {
     let (dir, driver) = fixture();
     assert!(matches!(
@@ -99,7 +98,6 @@ fn a_file_of_another_size_is_not_taken_for_the_new_volume() {
 }
 
 #[test]
-
 fn deleting_twice_is_success_and_takes_only_the_volume() {
     let (dir, driver) = fixture();
     fs::write(dir.path().join("other"), b"stays").unwrap();
@@ -120,7 +118,6 @@ impl Drop for Ended {
 }
 
 #[test]
-
 fn a_target_locked_by_another_process_is_held_until_that_one_is_gone() {
     let (dir, driver) = fixture();
     let path = dir.path().join("vol");
@@ -158,7 +155,6 @@ fn a_target_locked_by_another_process_is_held_until_that_one_is_gone() {
 }
 
 #[test]
-
 fn what_a_restore_writes_is_there_after_a_sync() {
     let (dir, driver) = fixture();
     let target = driver.open_target(&volume("vol")).unwrap();
@@ -174,7 +170,25 @@ fn what_a_restore_writes_is_there_after_a_sync() {
 }
 
 #[test]
+fn what_was_read_for_a_backup_does_not_stay_in_the_page_cache() {
+    let (dir, driver) = fixture();
+    let file = fs::File::open(dir.path().join("vol")).unwrap();
+    let frozen = driver.freeze(&volume("vol"), SNAPSHOT, 1, false).unwrap();
+    let extent = Extent {
+        offset: 0,
+        length: 1 << 20,
+    };
+    frozen.read_at(0, &mut vec![0; 1 << 20]).unwrap();
+    if is_cached(&file) != Some(true) {
+        return skipped(
+            "this file system does not tell what is in the page cache, or shares blocks",
+        );
+    }
+    frozen.was_read(extent);
+    assert_eq!(is_cached(&file), Some(false));
+}
 
+#[test]
 fn a_backend_that_is_not_mounted_may_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let driver = FileVolumes::new(dir.path().join("not-mounted"));
