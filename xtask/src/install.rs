@@ -29,6 +29,8 @@ pub enum Need {
     Borg,
     /// qemu-img, to measure ourselves against.
     QemuImg,
+    /// perf, to see where the time goes.
+    Perf,
     /// Prometheus's `promtool`, which checks the alert rules.
     Promtool,
     /// User Mode Linux, and what its guest needs to become a machine.
@@ -52,6 +54,7 @@ impl Need {
                 .all(|program| postgres::find(program).is_some()),
             Self::Ext4Tools => have(&["mke2fs", "debugfs", "e2fsck"]),
             Self::XfsTools => have(&["mkfs.xfs"]),
+            Self::Perf => files::find_program("perf").is_some(),
             Self::Promtool => files::find_program("promtool").is_some(),
             Self::UserModeLinux => have(&["linux.uml", "insmod", "busybox", "ip"]),
             Self::NfsServer => have(&["rpc.nfsd", "exportfs", "rpcbind", "mount.nfs"]),
@@ -79,6 +82,7 @@ impl Need {
             Self::Restic => &["restic"],
             Self::Borg => &["borgbackup"],
             Self::QemuImg => &["qemu-utils"],
+            Self::Perf => &["linux-perf"],
             Self::Promtool => &["prometheus"],
             Self::UserModeLinux => &["user-mode-linux", "kmod", "busybox-static", "iproute2"],
             Self::NfsServer => &["nfs-kernel-server", "nfs-common", "rpcbind"],
@@ -102,6 +106,7 @@ impl Need {
             Self::Restic => "restic, to measure ourselves against",
             Self::Borg => "borg, to measure ourselves against",
             Self::QemuImg => "qemu-img, to measure ourselves against",
+            Self::Perf => "perf, to see where the time of a backup goes",
             Self::Promtool => "promtool of Prometheus, to check the alert rules",
             Self::UserModeLinux => "User Mode Linux, a kernel with NFS that runs as a program",
             Self::NfsServer => "the programs of the NFS server and client, for that kernel",

@@ -16,6 +16,9 @@ const CHANGE_BYTES: usize = 64 << 10;
 /// A larger file would be most of a small image.
 const LARGEST_FILE: u64 = 64 * MIB;
 
+/// With less an ext4 has no room for files.
+const SMALLEST: u64 = 16 * MIB;
+
 /// Kinds of volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Image {
@@ -25,6 +28,8 @@ pub enum Image {
     Random,
     /// Sixteen times as large as the others' data: an ext4 with a sixteenth of it used
     Sparse,
+    /// Like the first, an eighth of its size: for what is slow
+    Small,
 }
 
 impl Image {
@@ -34,6 +39,17 @@ impl Image {
             Self::Ext4 => "ext4",
             Self::Random => "random",
             Self::Sparse => "sparse",
+            Self::Small => "small ext4",
+        }
+    }
+
+    /// Seconds that all its rows should take in three rounds, by what full runs took with two cores.
+    pub(super) fn expected_s(self) -> f64 {
+        match self {
+            Self::Ext4 => 480.0,
+            Self::Random => 360.0,
+            Self::Sparse => 1080.0,
+            Self::Small => 90.0,
         }
     }
 
@@ -53,6 +69,10 @@ impl Image {
             Self::Ext4 => ext4(file, scratch, size_bytes, size_bytes * 7 / 10, seed),
             Self::Sparse => ext4(file, scratch, 16 * size_bytes, size_bytes * 9 / 10, seed),
             Self::Random => random(file, size_bytes, seed),
+            Self::Small => {
+                let size_bytes = (size_bytes / 8).max(SMALLEST);
+                ext4(file, scratch, size_bytes, size_bytes * 7 / 10, seed)
+            }
         }
     }
 }
@@ -134,19 +154,36 @@ fn random(file: &Path, size_bytes: u64, seed: u64) -> Result<()> {
     write().with_context(|| format!("make {}", file.display()))
 }
 
-/// Makes `changed` like `original`, but with 1 % of the runs that are not zeros overwritten by random bytes, one at least.
+/// Makes `changed` like `original`, but with 1 % of it overwritten.
 ///
 /// # Errors
 /// When the system refuses.
 pub(super) fn change(original: &Path, changed: &Path, seed: u64) -> Result<()> {
-    let mut copy = std::process::Command::new("cp");
-    copy.args(["--sparse=always", "--reflink=auto", "--"])
+    copy(original, changed)?;
+    overwrite(changed, seed)
+}
+
+/// A copy with the same holes.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn copy(original: &Path, copy: &Path) -> Result<()> {
+    let mut cp = std::process::Command::new("cp");
+    cp.args(["--sparse=always", "--reflink=auto", "--"])
         .arg(original)
-        .arg(changed);
-    let copied = copy.status().context("start cp")?;
+        .arg(copy);
+    let copied = cp.status().context("start cp")?;
     anyhow::ensure!(copied.success(), "copy {}", original.display());
+    Ok(())
+}
+
+/// Overwrites 1 % of the runs that are not zeros by random bytes, one at least, in places that the seed chooses.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn overwrite(volume: &Path, seed: u64) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let file = File::options().read(true).write(true).open(changed)?;
+        let file = File::options().read(true).write(true).open(volume)?;
         let mut used = Vec::new();
         let mut bytes = vec![0; CHANGE_BYTES];
         for offset in (0..file.metadata()?.len()).step_by(CHANGE_BYTES) {
@@ -163,7 +200,7 @@ pub(super) fn change(original: &Path, changed: &Path, seed: u64) -> Result<()> {
         }
         file.sync_all()
     };
-    write().with_context(|| format!("change {}", changed.display()))
+    write().with_context(|| format!("change {}", volume.display()))
 }
 
 /// xorshift64*: the same numbers for the same seed, on every machine.

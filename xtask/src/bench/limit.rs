@@ -47,6 +47,29 @@ impl Costs {
         serde_json::from_str(&text).context("understand the costs")
     }
 
+    /// The least of each cost in both: what the best minute of either showed.
+    #[must_use]
+    pub(super) fn least(mut self, other: &Self) -> Self {
+        let pairs = [
+            (&mut self.read, other.read),
+            (&mut self.zero, other.zero),
+            (&mut self.sha256, other.sha256),
+            (&mut self.md5_lanes, other.md5_lanes),
+            (&mut self.md5_stream, other.md5_stream),
+            (&mut self.write, other.write),
+        ];
+        for (mine, theirs) in pairs {
+            *mine = mine.min(theirs);
+        }
+        for (name, codec) in &mut self.algorithms {
+            if let Some(other) = other.algorithms.get(name) {
+                codec.compress = codec.compress.min(other.compress);
+                codec.decompress = codec.decompress.min(other.decompress);
+            }
+        }
+        self
+    }
+
     /// GB/s of volume that `threads` cores can do at most with this algorithm; `None` for another step or an unknown algorithm.
     /// Disks and networks bound it besides.
     pub(super) fn limit(&self, step: Step, algorithm: &str, threads: f64) -> Option<f64> {
@@ -58,6 +81,7 @@ impl Costs {
             Step::Full => {
                 scan + objects * (self.md5_lanes + codec.compress + codec.ratio * self.write)
             }
+            Step::Unchanged => scan,
             Step::Incremental => {
                 scan + 0.01 * (self.md5_lanes + codec.compress + codec.ratio * self.write)
             }
@@ -104,6 +128,7 @@ mod tests {
             Step::Incremental,
             0.1 + 0.1 + 0.2 + 0.01 * (0.2 + 2.0 + 0.3),
         );
+        close(Step::Unchanged, 0.1 + 0.1 + 0.2);
         close(Step::Restore, 0.75 * (0.05 + 0.6 + 0.2 + 0.6) + 0.2 + 0.1);
         assert!(costs.limit(Step::Full, "bz2", 2.0).is_none());
     }

@@ -11,14 +11,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::image::Random;
-use super::peer::{Peer, Place, Step, restore_full};
+use super::peer::{FULL_ID, Peer, Place, Step, restore};
 use super::usage::{Usage, measure, seconds};
 use crate::{files, say};
 
 /// Sizes of the volumes.
 const SIZES_GIB: [u64; 4] = [1, 16, 64, 1024];
 /// Of a quick run.
-const QUICK_SIZES_GIB: [u64; 2] = [1, 16];
+const QUICK_SIZES_GIB: [u64; 2] = [1, 2];
 /// Dense data at the start of each.
 const DENSE_BYTES: u64 = 256 << 20;
 /// A little more at the end of each sixteenth.
@@ -28,9 +28,9 @@ const ROW: Peer = Peer::EmberZstd;
 
 /// Both ways of one volume.
 pub(super) struct Memory {
-    size_gib: u64,
-    full: Usage,
-    restore: Usage,
+    pub(super) size_gib: u64,
+    pub(super) full: Usage,
+    pub(super) restore: Usage,
 }
 
 /// Backs up and restores each volume once.
@@ -63,7 +63,7 @@ async fn row(place: &Place, size_gib: u64, seed: u64) -> Result<Memory> {
     rustix::fs::sync();
     let full = run(Step::Full).await?;
     rustix::fs::sync();
-    let restore = measure(restore_full(place), None, &log).await?;
+    let restore = measure(restore(FULL_ID, place), None, &log).await?;
     anyhow::ensure!(
         same(&place.volume, &place.output, &spots)?,
         "the restored volume is another one"

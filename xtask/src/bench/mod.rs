@@ -1,46 +1,72 @@
 //! `bench`: our worker beside others, on the same generated volumes, in one run.
 //!
 //! ```text
-//! for each image:   make it by seed, and a copy with 1 % changed
-//!   for each round:   for each peer:   prepare · full ● · incremental ● · restore ● and compare the bytes
-//! costs of the engine's parts, with the same image ──► the limit
-//! with --memory:    for each size of a sparse volume:   prepare · full ● · restore ●
-//! ──► benchmarks.md and a plot for each image
+//! rounds.rs     for each image:   make it by seed, and a copy with 1 % changed
+//!                 for each round:   for each peer:   prepare · full ● · unchanged ● · incremental ● · restore ● and compare
+//!                                   costs of the engine's parts, with the same image ──► the limit
+//! chain.rs      a chain of ten, restored beside a full backup
+//! service.rs    the same volume through broker, api-service and worker
+//! memory.rs     for each size of a sparse volume:   prepare · full ● · restore ●
+//! profile.rs    our default under perf
+//! targets.rs    what is asked for, and whether it is reached ──► report.rs ──► benchmarks.md and plots
 //! ```
 //!
-//! With `--scale` it is the whole that is measured, not the engine: `scale`.
+//! With `--scale` it is jobs that are measured, not bytes: `scale`.
 //!
 //! Rounds go through all peers before the next begins, so that a slow minute of the machine meets all alike; what is
 //! told is the median. Each ● begins with the volume in the page cache and nothing left to be written.
 //! Only ratios within one run mean anything; the report says machine and seed.
 
+mod chain;
+mod charts;
 mod image;
 mod limit;
+mod machine;
 mod memory;
+mod pace;
 mod peer;
 mod plot;
+mod processes;
+mod profile;
 mod report;
+mod rounds;
 mod scale;
+mod service;
+mod targets;
 mod usage;
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
 
 pub use self::image::Image;
-use self::limit::Costs;
+use self::machine::machine;
+use self::pace::Pace;
 pub use self::peer::Peer;
-use self::peer::{Place, Step};
-use self::report::{Report, Row};
-use self::usage::{measure, stored_bytes};
+use self::peer::Place;
+use self::report::{Measured, Report};
+use self::rounds::Bench;
+use crate::build::{self, Binaries, SERVICES};
 use crate::files::{self, ScratchDir};
 use crate::install::{self, Need};
-use crate::stage::succeed;
-use crate::{build, python, say};
+use crate::{python, say};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Part {
+    /// The tables of images
+    Images,
+    /// A chain of ten
+    Chain,
+    /// The whole service
+    Service,
+    /// A worker's memory, with volumes of up to 1 TiB; takes 10 GB of disk
+    Memory,
+    /// Where the time goes
+    Profile,
+}
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -49,21 +75,21 @@ pub struct Options {
     /// the measuring works
     #[arg(long)]
     quick: bool,
+    /// Only these parts; as with the next two, the report is then not written to docs, where it would lack the rest
+    #[arg(long, value_enum, value_delimiter = ',')]
+    parts: Vec<Part>,
     /// Only these volumes
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Image::Ext4, Image::Random, Image::Sparse])]
+    #[arg(long, value_enum, value_delimiter = ',')]
     images: Vec<Image>,
     /// Only these rows of the tables
     #[arg(long, value_enum, value_delimiter = ',')]
     rows: Vec<Peer>,
-    /// How often everything is measured
+    /// How often everything is measured; what is slow is measured once
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
     /// Size of an image; a sparse one has sixteen times as much, mostly holes
     #[arg(long, value_name = "MIB")]
     size_mib: Option<u64>,
-    /// Also measure the memory that sparse volumes of up to 1 TiB take, which needs 10 GB of disk and some minutes
-    #[arg(long)]
-    memory: bool,
     /// What the images are made of
     #[arg(long, value_name = "N", default_value_t = 20_261_122)]
     seed: u64,
@@ -72,19 +98,31 @@ pub struct Options {
     output: Option<PathBuf>,
     /// Not the engine but the whole: how many jobs it does, what a long queue costs, and where the next limit is; writes
     /// docs/scale.md
-    #[arg(long, conflicts_with_all = ["images", "rows", "rounds", "size_mib"])]
+    #[arg(long, conflicts_with_all = ["parts", "images", "rows", "rounds", "size_mib"])]
     scale: bool,
     #[command(flatten)]
     wishes: scale::Wishes,
 }
 
 impl Options {
-    fn peers(&self) -> Vec<Peer> {
-        if self.rows.is_empty() {
-            use clap::ValueEnum as _;
-            Peer::value_variants().to_vec()
-        } else {
-            self.rows.clone()
+    fn parts(&self) -> Vec<Part> {
+        some_or_all(&self.parts, Part::value_variants())
+    }
+
+    fn images(&self) -> Vec<Image> {
+        match self.parts().contains(&Part::Images) {
+            true => some_or_all(&self.images, Image::value_variants()),
+            false => Vec::new(),
+        }
+    }
+
+    /// Rows of an image; what is named is measured with every image that is not for others.
+    fn peers(&self, image: Image) -> Vec<Peer> {
+        let is_for_small = |peer: Peer| Peer::of(Image::Small).contains(&peer);
+        let of_image = |peer: &Peer| is_for_small(*peer) == (image == Image::Small);
+        match self.rows.is_empty() {
+            true => Peer::of(image),
+            false => self.rows.iter().copied().filter(of_image).collect(),
         }
     }
 
@@ -97,12 +135,13 @@ impl Options {
         self.size_mib.unwrap_or(if self.quick { 32 } else { 1024 }) << 20
     }
 
-    /// Where the report goes: what is quick is nothing to be kept.
+    /// Where the report goes: what is quick or lacks a part is nothing to be kept.
     fn output_folder(&self, target: &Path) -> PathBuf {
-        match (&self.output, self.quick) {
-            (Some(output), _) => output.clone(),
-            (None, true) => target.join("xtask/benchmarks"),
-            (None, false) => build::workspace().join("docs"),
+        let lacks = !(self.parts.is_empty() && self.images.is_empty() && self.rows.is_empty());
+        match &self.output {
+            Some(output) => output.clone(),
+            None if self.quick || lacks => target.join("xtask/benchmarks"),
+            None => build::workspace().join("docs"),
         }
     }
 
@@ -110,10 +149,32 @@ impl Options {
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
         let mut needs = vec![Need::Ext4Tools];
-        needs.extend(self.peers().into_iter().filter_map(Peer::need));
-        needs.dedup();
+        if self.parts().contains(&Part::Service) {
+            needs.push(Need::RabbitMq);
+        }
+        for image in self.images() {
+            for need in self.peers(image).into_iter().filter_map(Peer::need) {
+                if !needs.contains(&need) {
+                    needs.push(need);
+                }
+            }
+        }
         needs
     }
+
+    /// Seconds that a part should take, by what full runs took with two cores.
+    fn expected_s(&self, part: Part) -> f64 {
+        match part {
+            Part::Images => self.images().into_iter().map(Image::expected_s).sum(),
+            Part::Chain | Part::Service => 60.0,
+            Part::Memory => 240.0,
+            Part::Profile => 30.0,
+        }
+    }
+}
+
+fn some_or_all<T: Copy>(some: &[T], all: &[T]) -> Vec<T> {
+    if some.is_empty() { all } else { some }.to_vec()
 }
 
 /// Measures everything and writes the report.
@@ -125,231 +186,183 @@ pub async fn run(options: &Options, install_allowed: bool) -> Result<()> {
         return scale::run(options, &options.wishes, install_allowed).await;
     }
     say::line(
-        "This builds the worker for release, makes volumes, and measures backups and restores of them,",
+        "This builds for release, makes volumes, and measures backups and restores of them, ours and those of other programs.",
     );
-    say::line("ours and those of other programs. Nothing else should run meanwhile.");
+    say::line("Nothing else should run meanwhile.");
     install::ensure(&options.needs(), install_allowed).await?;
-    let peers = options.peers();
-    let python = if peers
-        .iter()
-        .any(|peer| peer.need() == Some(Need::PythonVenv))
-    {
-        Some(PathBuf::from(
+    let python = match options.needs().contains(&Need::PythonVenv) {
+        true => Some(PathBuf::from(
             python::CLIENTS.ensure(install_allowed).await?,
-        ))
-    } else {
-        None
+        )),
+        false => None,
     };
     let target = build::target_dir().await?;
-    let mut arguments = vec!["build", "-p", "backup-worker"];
-    arguments.extend(["--bin", "backup-worker", "--example", "costs"]);
-    if !options.quick {
-        arguments.push("--release");
-    }
-    succeed(build::cargo(&arguments)).await?;
-    let built = target.join(if options.quick { "debug" } else { "release" });
+    let built = Built::new(options.quick).await?;
     let scratch = ScratchDir::new(&target, "bench")?;
-    let place_in = |folder: &Path| Place {
-        volume: folder.join("volume.raw"),
-        repository: folder.join("repository"),
-        scratch: folder.join("scratch"),
-        output: folder.join("restored.raw"),
-        worker: built.join("backup-worker"),
-        python: python.clone(),
-        cinder_driver: build::workspace().join("tests/clients/cinder_driver.py"),
+    let began = Instant::now();
+    let run = Run {
+        options,
+        install_allowed,
+        scratch: scratch.path(),
+        built,
+        python,
     };
-    let mut report = Report::new(options.seed, options.rounds(), options.quick);
-    for image in &options.images {
-        let folder = scratch.path().join(image.name());
-        files::make_private_dir(&folder)?;
-        let bench = Bench {
-            original: folder.join("original.raw"),
-            changed: folder.join("changed.raw"),
-            place: place_in(&folder),
-            folder,
-        };
-        image.make(
-            &bench.original,
-            &bench.folder,
-            options.size_bytes(),
-            options.seed,
-        )?;
-        image::change(&bench.original, &bench.changed, options.seed)?;
-        let rows = bench.rounds(&peers, options.rounds()).await?;
-        let costs = Costs::measure(
-            &built.join("examples/costs"),
-            &bench.original,
-            &bench.folder,
-        )
-        .await?;
-        let size_bytes = bench.original.metadata().context("look at an image")?.len();
-        report.add(*image, size_bytes, rows, costs);
-        std::fs::remove_dir_all(&bench.folder).context("remove an image")?;
-    }
-    if options.memory {
-        let place = place_in(scratch.path());
-        report.set_memory(memory::rows(&place, options.quick, options.seed).await?);
-    }
+    let mut report = run.measure().await?;
+    report.took = began.elapsed();
     let written = report.write(&options.output_folder(&target))?;
     say::good(format_args!("The report is {}", written.display()));
     Ok(())
 }
 
-/// One image and all that is done with it.
-struct Bench {
+/// The programs that are measured.
+struct Built {
+    services: Binaries,
+    costs: PathBuf,
+}
+
+impl Built {
+    async fn new(is_quick: bool) -> Result<Self> {
+        let mut arguments = SERVICES.to_vec();
+        arguments.extend(["--example", "costs"]);
+        if !is_quick {
+            arguments.push("--release");
+        }
+        let mut built = build::build_programs(&arguments).await?;
+        let mut take = |name: &str| {
+            let program = built.remove(name);
+            program.with_context(|| format!("cargo built no {name}"))
+        };
+        Ok(Self {
+            services: Binaries {
+                api_service: take("api-service")?,
+                backup_worker: take("backup-worker")?,
+            },
+            costs: take("costs")?,
+        })
+    }
+}
+
+/// An image, and the same with 1 % changed.
+struct Pair {
     folder: PathBuf,
     original: PathBuf,
     changed: PathBuf,
-    place: Place,
 }
 
-impl Bench {
-    async fn rounds(&self, peers: &[Peer], rounds: u32) -> Result<BTreeMap<Peer, Row>> {
-        let mut rows: BTreeMap<Peer, Row> = BTreeMap::new();
-        for round in 1..=rounds {
-            for peer in peers {
-                say::line(format_args!("Round {round} of {rounds}: {}", peer.name()));
-                let row = rows.entry(*peer).or_default();
-                self.round(*peer, row)
-                    .await
-                    .with_context(|| format!("measure {}", peer.name()))?;
-            }
-        }
-        Ok(rows)
-    }
+struct Run<'a> {
+    options: &'a Options,
+    install_allowed: bool,
+    scratch: &'a Path,
+    built: Built,
+    python: Option<PathBuf>,
+}
 
-    /// All steps of one peer, with a repository of its own.
-    async fn round(&self, peer: Peer, row: &mut Row) -> Result<()> {
-        let place = &self.place;
-        for folder in [&place.repository, &place.scratch] {
-            files::make_private_dir(folder)?;
+impl Run<'_> {
+    async fn measure(&self) -> Result<Report> {
+        let options = self.options;
+        let parts = options.parts();
+        let mut report = Report {
+            seed: options.seed,
+            rounds: options.rounds(),
+            is_quick: options.quick,
+            ..Report::default()
+        };
+        let mut pace = Pace::new(parts.iter().map(|part| options.expected_s(*part)).sum());
+        // That of ext4 serves all parts.
+        let ext4 = self.pair(Image::Ext4)?;
+        if let Some(python) = &self.python {
+            report.hashlib = Some(machine::hashlib(python).await?);
         }
-        self.present(&self.original)?;
-        let mut newest = &self.original;
-        for step in [Step::Prepare, Step::Full, Step::Incremental, Step::Restore] {
-            let Some(run) = peer.run(step, place) else {
-                continue;
-            };
-            match step {
-                Step::Incremental => {
-                    self.present(&self.changed)?;
-                    newest = &self.changed;
-                }
-                // Some restore over a file that is there.
-                Step::Restore if matches!(peer, Peer::CinderZlib | Peer::CinderZstd) => {
-                    let length = newest.metadata().context("look at an image")?.len();
-                    let made = File::create(&place.output).and_then(|file| file.set_len(length));
-                    made.context("make the file to restore to")?;
-                }
-                Step::Prepare | Step::Full | Step::Restore => {}
+        for image in options.images() {
+            pace.begin(&format!("The {} volume", image.name()), image.expected_s());
+            if image == Image::Ext4 {
+                report.images.push(self.image(image, &ext4).await?);
+            } else {
+                let pair = self.pair(image)?;
+                report.images.push(self.image(image, &pair).await?);
+                std::fs::remove_dir_all(&pair.folder).context("remove an image")?;
             }
-            if step != Step::Restore {
-                warm(&place.volume)?;
-            }
-            rustix::fs::sync();
-            let log = self.folder.join("log");
-            let usage = measure(run.command, run.output.as_deref(), &log).await?;
-            match step {
-                Step::Prepare => {}
-                Step::Full => {
-                    row.stored_full = stored_bytes(&place.repository)?;
-                    row.used.entry(step).or_default().push(usage);
+        }
+        let (rounds, seed) = (options.rounds(), options.seed);
+        let place = self.place(self.scratch);
+        for part in parts {
+            let expected_s = options.expected_s(part);
+            match part {
+                Part::Images => {}
+                Part::Chain => {
+                    pace.begin("A chain of ten", expected_s);
+                    // It is short, and a ratio near 1 wants more turns than others.
+                    let turns = 2 * rounds - 1;
+                    let chain = chain::measured(&place, &ext4.original, turns, seed);
+                    report.chain = Some(chain.await.context("measure a chain")?);
                 }
-                Step::Incremental => {
-                    row.stored_after = Some(stored_bytes(&place.repository)?);
-                    row.used.entry(step).or_default().push(usage);
+                Part::Service => {
+                    pace.begin("The whole service", expected_s);
+                    let dir = self.scratch.join("stack");
+                    let services = self.built.services.clone();
+                    let service = service::measured(&dir, services, &ext4.original, rounds, seed);
+                    report.service = Some(service.await.context("measure the whole service")?);
                 }
-                Step::Restore => {
-                    row.used.entry(step).or_default().push(usage);
-                    anyhow::ensure!(
-                        equal(newest, &place.output)?,
-                        "the restored volume is another one"
-                    );
-                    std::fs::remove_file(&place.output).context("remove a restored volume")?;
+                Part::Memory => {
+                    pace.begin("Memory", expected_s);
+                    report.memory = memory::rows(&place, options.quick, seed).await?;
+                }
+                Part::Profile => {
+                    pace.begin("Where the time goes", expected_s);
+                    report.profile = Some(self.profile(&place, &ext4).await);
                 }
             }
         }
-        for folder in [&place.repository, &place.scratch] {
-            std::fs::remove_dir_all(folder).context("remove a repository")?;
+        Ok(report)
+    }
+
+    /// Not all machines let one look.
+    async fn profile(&self, place: &Place, ext4: &Pair) -> Result<profile::Profile> {
+        install::ensure(&[Need::Perf], self.install_allowed).await?;
+        profile::measured(place, &ext4.original, &ext4.changed).await
+    }
+
+    async fn image(&self, image: Image, pair: &Pair) -> Result<Measured> {
+        let bench = Bench {
+            folder: &pair.folder,
+            original: &pair.original,
+            changed: &pair.changed,
+            place: &self.place(&pair.folder),
+            costs: (image != Image::Small).then(|| self.built.costs.clone()),
+        };
+        let peers = self.options.peers(image);
+        let (rows, costs) = bench.rounds(&peers, self.options.rounds()).await?;
+        Ok(Measured {
+            image,
+            size_bytes: pair.original.metadata().context("look at an image")?.len(),
+            rows,
+            costs,
+        })
+    }
+
+    fn pair(&self, image: Image) -> Result<Pair> {
+        let folder = self.scratch.join(image.name());
+        files::make_private_dir(&folder)?;
+        let pair = Pair {
+            original: folder.join("original.raw"),
+            changed: folder.join("changed.raw"),
+            folder,
+        };
+        let (size_bytes, seed) = (self.options.size_bytes(), self.options.seed);
+        image.make(&pair.original, &pair.folder, size_bytes, seed)?;
+        image::change(&pair.original, &pair.changed, seed)?;
+        Ok(pair)
+    }
+
+    fn place(&self, folder: &Path) -> Place {
+        Place {
+            volume: folder.join("volume.raw"),
+            repository: folder.join("repository"),
+            scratch: folder.join("scratch"),
+            output: folder.join("restored.raw"),
+            worker: self.built.services.backup_worker.clone(),
+            python: self.python.clone(),
+            cinder_driver: build::workspace().join("tests/clients/cinder_driver.py"),
         }
-        Ok(())
-    }
-
-    /// Puts an image at the path that is backed up.
-    fn present(&self, image: &Path) -> Result<()> {
-        let path = &self.place.volume;
-        if path.exists() {
-            std::fs::remove_file(path).context("take the volume away")?;
-        }
-        std::fs::hard_link(image, path).context("put a volume in its place")
-    }
-}
-
-/// Reads a file once, so that it is in the page cache if that has room.
-fn warm(path: &Path) -> Result<()> {
-    let mut file = File::open(path).context("open the volume")?;
-    std::io::copy(&mut file, &mut std::io::sink()).context("read the volume")?;
-    Ok(())
-}
-
-/// Whether two files hold the same bytes.
-fn equal(one: &Path, other: &Path) -> Result<bool> {
-    let open = |path: &Path| File::open(path).with_context(|| format!("open {}", path.display()));
-    let (mut one, mut other) = (open(one)?, open(other)?);
-    if one.metadata()?.len() != other.metadata()?.len() {
-        return Ok(false);
-    }
-    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    loop {
-        let got = one.read(&mut left).context("read a volume")?;
-        other
-            .read_exact(&mut right[..got])
-            .context("read a restored volume")?;
-        if got == 0 || left[..got] != right[..got] {
-            return Ok(got == 0);
-        }
-    }
-}
-
-/// This machine in a line.
-fn machine() -> String {
-    let value = |file: &str, key: &str| {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(key));
-        line.and_then(|line| line.split_once(':'))
-            .map(|(_, value)| value.trim().to_owned())
-    };
-    let kernel = Command::new("uname")
-        .arg("-sr")
-        .output()
-        .map(|said| said.stdout)
-        .unwrap_or_default();
-    format!(
-        "{} core(s) of {}, {} of memory, {}",
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        value("/proc/cpuinfo", "model name").unwrap_or_default(),
-        value("/proc/meminfo", "MemTotal").unwrap_or_default(),
-        String::from_utf8_lossy(&kernel).trim(),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_equal_if_every_byte_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let mut bytes = vec![7; (1 << 20) + 3];
-        std::fs::write(at("a"), &bytes).unwrap();
-        std::fs::write(at("b"), &bytes).unwrap();
-        assert!(equal(&at("a"), &at("b")).unwrap());
-        bytes[1 << 20] = 8;
-        std::fs::write(at("b"), &bytes).unwrap();
-        assert!(!equal(&at("a"), &at("b")).unwrap());
-        bytes.pop();
-        std::fs::write(at("b"), &bytes).unwrap();
-        assert!(!equal(&at("a"), &at("b")).unwrap());
     }
 }

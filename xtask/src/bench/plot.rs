@@ -7,7 +7,7 @@ use super::peer::{Peer, Step};
 use super::report::{Row, step_name};
 use super::usage::seconds;
 
-const WIDTH: f64 = 760.0;
+pub(super) const WIDTH: f64 = 760.0;
 const LEFT: f64 = 180.0;
 const RIGHT: f64 = 60.0;
 const BAR: f64 = 15.0;
@@ -17,7 +17,12 @@ const THEIRS: &str = "#868e96";
 /// Bars of every row, grouped by step, the fastest of a group first.
 pub(super) fn bars(title: &str, rows: &BTreeMap<Peer, Row>) -> String {
     let mut groups = Vec::new();
-    for step in [Step::Full, Step::Incremental, Step::Restore] {
+    for step in [
+        Step::Full,
+        Step::Unchanged,
+        Step::Incremental,
+        Step::Restore,
+    ] {
         let mut bars: Vec<(Peer, f64)> = rows
             .iter()
             .filter_map(|(peer, row)| Some((*peer, row.wall(step)?)))
@@ -63,11 +68,7 @@ pub(super) fn bars(title: &str, rows: &BTreeMap<Peer, Row>) -> String {
         }
         y += 24.0;
     }
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{y}\" font-family=\"sans-serif\" font-size=\"11\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{LEFT}\" y=\"20\" font-size=\"14\">{title} volume: seconds, logarithmic</text>\n{body}</svg>\n"
-    )
+    page(&format!("{title} volume: seconds, logarithmic"), y, &body)
 }
 
 const HEIGHT: f64 = 360.0;
@@ -76,7 +77,7 @@ const BOTTOM: f64 = 30.0;
 const MARGIN: f64 = 60.0;
 /// Room for the names of lines, which stand at their right ends.
 const NAMES: f64 = 250.0;
-const COLOURS: [&str; 4] = ["#d9480f", "#1864ab", "#2b8a3e", "#868e96"];
+pub(super) const COLOURS: [&str; 4] = ["#d9480f", "#1864ab", "#2b8a3e", "#868e96"];
 
 /// What both axes of a plot of lines are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,8 +154,13 @@ pub(super) fn lines(title: &str, scale: Scale, all: &[Line]) -> String {
             line.name,
         );
     }
+    page(title, HEIGHT, &body)
+}
+
+/// The picture with its title.
+pub(super) fn page(title: &str, height: f64, body: &str) -> String {
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"11\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"{MARGIN}\" y=\"20\" font-size=\"14\">{title}</text>\n{body}</svg>\n"
     )

@@ -12,11 +12,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::image::Random;
+use super::super::processes::{Used, used_by};
 use super::figures::Figures;
 use super::lines::{self, Ran};
 use super::load::{Asked, Wish, ask_all};
 use super::meter::{BACKUP_QUEUE, Moment, Probe, Usage};
-use super::processes::{Used, used_by};
 use crate::build::Binaries;
 use crate::demo::api::Api;
 use crate::postgres::Cluster;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::super::processes::{Used, used_by};
 use super::figures::{Figures, Metrics};
-use super::processes::{Used, used_by};
 use super::sums::Costs;
 use crate::process::Process;
 

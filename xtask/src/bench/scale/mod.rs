@@ -16,7 +16,6 @@ mod lines;
 mod load;
 mod meter;
 mod page;
-mod processes;
 mod sums;
 
 use std::path::{Path, PathBuf};

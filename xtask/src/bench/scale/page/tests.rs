@@ -1,6 +1,6 @@
+use super::super::super::processes::Used;
 use super::super::load::{Accepted, Asked};
 use super::super::meter::{Sample, Step, Usage};
-use super::super::processes::Used;
 use super::super::sums::Costs;
 use super::super::{Light, Rate};
 use super::*;

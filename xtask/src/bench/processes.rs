@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context as _, Result};
+
 use crate::process::Process;
 
 /// Ticks of processor time in a second: the kernel's `USER_HZ`, 100 on every machine we build for.
@@ -57,6 +59,25 @@ pub(super) fn used_by(root: Process) -> Used {
     used
 }
 
+/// Lets the kernel forget how much memory a process had at most so far.
+///
+/// # Errors
+/// When that is not this user's process.
+pub(super) fn forget_peak(process: Process) -> Result<()> {
+    let path = format!("/proc/{}/clear_refs", process.pid);
+    std::fs::write(&path, "5").with_context(|| format!("write {path}"))
+}
+
+/// The most memory a process had at a time since then, in bytes.
+///
+/// # Errors
+/// When it is gone.
+pub(super) fn peak_bytes(process: Process) -> Result<u64> {
+    let path = format!("/proc/{}/status", process.pid);
+    let status = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    Ok(kilobytes(&status, "VmHWM:") << 10)
+}
+
 struct Stat {
     parent: i32,
     /// Of its own and of its children that have ended.
@@ -110,6 +131,24 @@ mod tests {
         assert_eq!(kilobytes(text, "Rss:"), 2048);
         assert_eq!(kilobytes(text, "Pss:"), 1024);
         assert_eq!(kilobytes(text, "Swap:"), 0);
+    }
+
+    #[test]
+    fn a_peak_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        // 64 MiB that the shell has for a moment only: what it prints then is the sign that they are gone.
+        let script =
+            "x=$(head -c 67108864 /dev/zero | tr '\\0' x); unset x; echo gone; exec sleep 1000";
+        let log = folder.path().join("log");
+        let arguments = ["-c".as_ref(), script.as_ref()];
+        let process = Process::spawn_detached("sh".as_ref(), &arguments, &log, |_| ()).unwrap();
+        while !std::fs::read_to_string(&log).unwrap().contains("gone") {
+            std::thread::yield_now();
+        }
+        forget_peak(process).unwrap();
+        let forgotten = peak_bytes(process).unwrap();
+        process.kill_now();
+        assert!(0 < forgotten && forgotten < 64 << 20, "{forgotten}");
     }
 
     #[test]

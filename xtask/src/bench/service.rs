@@ -1,0 +1,218 @@
+//! The same volume through the whole service: broker, api-service and one worker, asked over HTTP as any client would.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
+
+use super::image;
+use super::peer::Step;
+use super::processes::{forget_peak, peak_bytes, used_by};
+use super::rounds::{equal, warm};
+use super::usage::{Usage, median, seconds};
+use crate::build::Binaries;
+use crate::demo::api::Api;
+use crate::process::Process;
+use crate::stack::{Broker, Options, Stack};
+
+/// Where the stack has its volumes.
+const BACKEND: &str = "local";
+/// How often it is looked. An answer costs the api-service a row of its database, some hundred microseconds.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a backup or a restore may take.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+
+/// What was measured, in each round.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    full: Vec<Usage>,
+    incremental: Vec<Usage>,
+    restore: Vec<Usage>,
+    /// The longest time between two looks at the end of a job: so much may be too much.
+    late_s: f64,
+}
+
+impl Service {
+    /// The median of a step, in seconds.
+    pub(super) fn wall(&self, step: Step) -> Option<f64> {
+        let used = match step {
+            Step::Full => &self.full,
+            Step::Incremental => &self.incremental,
+            Step::Restore => &self.restore,
+            Step::Prepare | Step::Unchanged => return None,
+        };
+        Some(median(used.iter().map(|usage| usage.wall_s)))
+    }
+
+    /// The table of the report.
+    pub(super) fn section(&self) -> String {
+        let mut text = format!(
+            "## Through the whole service\n\n\
+             The ext4 volume in a running stack of RabbitMQ, api-service (SQLite) and one worker, all on these cores, with the configuration as it comes (lz4): from the\n\
+             request to `available`. CPU and RSS are the worker's. It was looked every {} ms; each time is at most {:.0} ms too long.\n\n\
+             | | wall | worker's CPU | worker's RSS |\n|---|---|---|---|\n",
+            LOOK.as_millis(),
+            self.late_s * 1000.0,
+        );
+        for (what, used) in [
+            ("full backup", &self.full),
+            ("1 % changed", &self.incremental),
+            ("restore to a new volume", &self.restore),
+        ] {
+            let of = |value: fn(&Usage) -> f64| median(used.iter().map(value));
+            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+            let memory = of(|usage| usage.rss_bytes as f64);
+            text.push_str(&format!(
+                "| {what} | {} | {} | {:.0} MB |\n",
+                seconds(of(|usage| usage.wall_s)),
+                seconds(of(|usage| usage.cpu_s)),
+                memory / 1e6,
+            ));
+        }
+        text
+    }
+}
+
+/// Starts a stack below this folder and lets it do everything in each round.
+///
+/// # Errors
+/// When a part does not come up, a job fails, or a restored volume is another one.
+pub(super) async fn measured(
+    dir: &Path,
+    binaries: Binaries,
+    original: &Path,
+    rounds: u32,
+    seed: u64,
+) -> Result<Service> {
+    let resources = ["backups", "backup_gigabytes", "volumes", "gigabytes"];
+    let quota = |resource| (format!("quota.{resource}"), "1000000".to_owned());
+    let options = Options {
+        dir: dir.to_owned(),
+        workers: 1,
+        listen: None,
+        settings: resources.map(quota).into(),
+        broker: Broker::Private,
+    };
+    let stack = Stack::up(options, binaries).await?;
+    let worker = stack.process("backup-worker-1");
+    let client = Client {
+        api: Api::new(&stack.state().endpoint)?,
+        worker: worker.context("the stack has a worker")?,
+    };
+    let volumes = stack.state().volumes_path.clone();
+    let mut service = Service::default();
+    for round in 1..=rounds {
+        let round = client.round(&volumes, original, round, seed, &mut service);
+        round.await?;
+    }
+    stack.down().await?;
+    std::fs::remove_dir_all(dir).context("remove a stack")?;
+    Ok(service)
+}
+
+struct Client {
+    api: Api,
+    worker: Process,
+}
+
+impl Client {
+    async fn round(
+        &self,
+        volumes: &Path,
+        original: &Path,
+        round: u32,
+        seed: u64,
+        service: &mut Service,
+    ) -> Result<()> {
+        let name = format!("volume-{round}.raw");
+        let source = volumes.join(&name);
+        image::copy(original, &source)?;
+        let volume = self.api.manage(BACKEND, &name, &name).await?;
+        self.api.volume_settles(&volume, Some("available")).await?;
+
+        warm(&source)?;
+        let (_, usage) = self.backup(json!({"volume_id": volume}), service).await?;
+        service.full.push(usage);
+        image::overwrite(&source, seed)?;
+        warm(&source)?;
+        let request = json!({"volume_id": volume, "incremental": true});
+        let (backup, usage) = self.backup(request, service).await?;
+        service.incremental.push(usage);
+        let record = self.api.backup(&backup).await?;
+        anyhow::ensure!(
+            record["is_incremental"] == true,
+            "a backup that was asked to be incremental is not"
+        );
+
+        rustix::fs::sync();
+        forget_peak(self.worker)?;
+        let (cpu_s, start) = (used_by(self.worker).cpu_s, Instant::now());
+        let restored = self.api.restore(&backup, "restored").await?;
+        let backup_late = self.until_available("backup", &backup).await?;
+        let late = self.until_available("volume", &restored).await?;
+        let usage = self.usage(start, cpu_s)?;
+        service.late_s = service.late_s.max(backup_late.max(late).as_secs_f64());
+        service.restore.push(usage);
+
+        let file = volumes.join(format!("volume-{restored}"));
+        anyhow::ensure!(
+            equal(&source, &file)?,
+            "the restored volume is another one than {name}"
+        );
+        for volume in [&restored, &volume] {
+            self.api.delete_volume(volume).await?;
+        }
+        Ok(())
+    }
+
+    /// A backup from request to `available`; its id.
+    async fn backup(&self, request: Value, service: &mut Service) -> Result<(String, Usage)> {
+        rustix::fs::sync();
+        forget_peak(self.worker)?;
+        let (cpu_s, start) = (used_by(self.worker).cpu_s, Instant::now());
+        let id = self.api.create_backup(request).await?;
+        let late = self.until_available("backup", &id).await?;
+        let usage = self.usage(start, cpu_s)?;
+        service.late_s = service.late_s.max(late.as_secs_f64());
+        Ok((id, usage))
+    }
+
+    fn usage(&self, start: Instant, cpu_s: f64) -> Result<Usage> {
+        Ok(Usage {
+            wall_s: start.elapsed().as_secs_f64(),
+            cpu_s: used_by(self.worker).cpu_s - cpu_s,
+            rss_bytes: peak_bytes(self.worker)?,
+        })
+    }
+
+    /// Looks until a backup or volume is `available`; returns how long ago the look before the last one was begun.
+    async fn until_available(&self, kind: &str, id: &str) -> Result<Duration> {
+        let path = format!("{kind}s/{id}");
+        let look = async {
+            let mut clock = tokio::time::interval(LOOK);
+            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut before = Instant::now();
+            loop {
+                clock.tick().await;
+                let now = Instant::now();
+                let answer = self.api.call(Method::GET, &path, Value::Null).await?;
+                let record = &answer.body[kind];
+                let status = record["status"].as_str().unwrap_or("gone");
+                if status == "available" {
+                    return Ok(before.elapsed());
+                }
+                anyhow::ensure!(
+                    !status.starts_with("error") && status != "gone",
+                    "a {kind} came to `{status}`: {record}"
+                );
+                before = now;
+            }
+        };
+        tokio::time::timeout(PATIENCE, look)
+            .await
+            .with_context(|| format!("a {kind} does not become available"))?
+    }
+}
