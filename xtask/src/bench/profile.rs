@@ -91,6 +91,7 @@ const KERNEL_WORDS: [(Class, &[&str]); 3] = [
             "blk",
             "bio",
             "virtio",
+            "iowrite",
             "vfs",
             "read_iter",
             "write_iter",

@@ -216,7 +216,7 @@ impl Report {
 
     /// What is told beside the targets.
     fn ratios(&self) -> String {
-        let mut text = String::from("## Other ratios\n\n| | times as fast |\n|---|---|\n");
+        let mut text = String::new();
         let mut row = |what: &str, ratio: Option<f64>| {
             if let Some(ratio) = ratio {
                 let _ = writeln!(text, "| {what} | {ratio:.2} |");
@@ -249,7 +249,10 @@ impl Report {
                 );
             }
         }
-        text
+        match text.is_empty() {
+            true => text,
+            false => format!("## Other ratios\n\n| | times as fast |\n|---|---|\n{text}"),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The same volume through the whole service: broker, api-service and one worker, asked over HTTP as any client would.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -130,6 +131,12 @@ impl Client {
         let name = format!("volume-{round}.raw");
         let source = volumes.join(&name);
         image::copy(original, &source)?;
+        // Volumes have whole GiB, and so does what is restored.
+        let file = File::options().write(true).open(&source);
+        let file = file.with_context(|| format!("open {name}"))?;
+        let length = file.metadata().context("look at a volume")?.len();
+        file.set_len(length.next_multiple_of(1 << 30))
+            .context("make a volume longer")?;
         let volume = self.api.manage(BACKEND, &name, &name).await?;
         self.api.volume_settles(&volume, Some("available")).await?;
 
