@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::plot::{COLOURS, WIDTH, page};
 use super::profile::{Class, Profile};
-use super::report::step_name;
+use super::table::step_name;
 use super::targets::Target;
 
 const BAR: f64 = 15.0;

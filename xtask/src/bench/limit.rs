@@ -99,14 +99,13 @@ impl Costs {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_limit_is_the_sum_of_what_has_to_be_done() {
+    fn costs() -> Costs {
         let codec = CodecCosts {
             compress: 2.0,
             decompress: 0.6,
             ratio: 0.5,
         };
-        let costs = Costs {
+        Costs {
             sha256_path: String::new(),
             md5_path: String::new(),
             zero_blocks: 0.5,
@@ -118,7 +117,23 @@ mod tests {
             md5_stream: 1.6,
             write: 0.6,
             algorithms: [("lz4".to_owned(), codec)].into(),
-        };
+        }
+    }
+
+    #[test]
+    fn of_two_rounds_the_lesser_cost_counts() {
+        let mut other = costs();
+        (other.read, other.write) = (0.05, 0.7);
+        other.algorithms.get_mut("lz4").unwrap().compress = 1.5;
+        let least = costs().least(&other);
+        assert_eq!((least.read, least.write), (0.05, 0.6));
+        assert_eq!(least.algorithms["lz4"].compress, 1.5);
+        assert_eq!(least.algorithms["lz4"].decompress, 0.6);
+    }
+
+    #[test]
+    fn the_limit_is_the_sum_of_what_has_to_be_done() {
+        let costs = costs();
         let close = |step, expected: f64| {
             let limit = costs.limit(step, "lz4", 2.0).unwrap();
             assert!((limit - 2.0 / expected).abs() < 1e-9, "{step:?}: {limit}");

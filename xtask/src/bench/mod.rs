@@ -32,6 +32,7 @@ mod report;
 mod rounds;
 mod scale;
 mod service;
+mod table;
 mod targets;
 mod usage;
 
@@ -46,8 +47,9 @@ use self::machine::machine;
 use self::pace::Pace;
 pub use self::peer::Peer;
 use self::peer::Place;
-use self::report::{Measured, Report};
+use self::report::Report;
 use self::rounds::Bench;
+use self::table::Measured;
 use crate::build::{self, Binaries, SERVICES};
 use crate::files::{self, ScratchDir};
 use crate::install::{self, Need};

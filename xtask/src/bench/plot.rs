@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::peer::{Peer, Step};
-use super::report::{Row, step_name};
+use super::table::{Row, step_name};
 use super::usage::seconds;
 
 pub(super) const WIDTH: f64 = 760.0;

@@ -136,19 +136,28 @@ mod tests {
     #[test]
     fn a_peak_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        // 64 MiB that the shell has for a moment only: what it prints then is the sign that they are gone.
+        // 64 MiB that the shell has for a moment only: the number it prints is the sign that they are gone.
         let script =
-            "x=$(head -c 67108864 /dev/zero | tr '\\0' x); unset x; echo gone; exec sleep 1000";
+            "x=$(head -c 67108864 /dev/zero | tr '\\0' x); unset x; sleep 1000 & echo $!; wait";
         let log = folder.path().join("log");
         let arguments = ["-c".as_ref(), script.as_ref()];
-        let process = Process::spawn_detached("sh".as_ref(), &arguments, &log, |_| ()).unwrap();
-        while !std::fs::read_to_string(&log).unwrap().contains("gone") {
+        let shell = Process::spawn_detached("sh".as_ref(), &arguments, &log, |_| ()).unwrap();
+        let said = || std::fs::read_to_string(&log).unwrap();
+        while !said().ends_with('\n') {
             std::thread::yield_now();
         }
-        forget_peak(process).unwrap();
-        let forgotten = peak_bytes(process).unwrap();
-        process.kill_now();
+        let before = peak_bytes(shell).unwrap();
+        forget_peak(shell).unwrap();
+        let forgotten = peak_bytes(shell).unwrap();
+        shell.kill_now();
+        end(said().trim().parse().unwrap());
+        assert!(before > 64 << 20, "{before}");
         assert!(0 < forgotten && forgotten < 64 << 20, "{forgotten}");
+    }
+
+    fn end(pid: i32) {
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
 
     #[test]
@@ -174,10 +183,6 @@ mod tests {
             of_the_child > 0 && both > of_the_child,
             "{both}, {of_the_child}"
         );
-        let end = |pid| {
-            let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        };
         end(child);
         shell.kill_now();
         assert_eq!(used_by(shell), Used::default());

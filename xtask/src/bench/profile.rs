@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::peer::{Peer, Place, Step};
-use super::report::step_name;
 use super::rounds::warm;
+use super::table::step_name;
 use super::usage::measure;
 use crate::say;
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::limit::Costs;
 use super::pace::minutes;
 use super::peer::{Peer, Place, Step};
-use super::report::Row;
+use super::table::Row;
 use super::usage::{measure, stored_bytes};
 use crate::{files, say};
 

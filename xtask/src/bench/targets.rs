@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::Image;
 use super::peer::{Peer, Step};
-use super::report::{Report, step_name};
+use super::report::Report;
+use super::table::step_name;
 
 /// Gibibytes of the volumes whose memory is asked for.
 const MEMORY_GIB: [u64; 2] = [64, 1024];
