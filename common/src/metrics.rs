@@ -67,6 +67,7 @@ metrics! {
     PHASE_DURATION = "emberkeep_phase_duration_seconds", Duration, ["kind", "phase"], "How long a job was in a phase.";
     VOLUME_BYTES = "emberkeep_volume_bytes_total", Counter, ["kind", "what"], "Bytes that jobs have read, stored (a backup) or written (a restore), and skipped because they needed neither.";
     HASHED_BYTES = "emberkeep_hashed_bytes_total", Counter, [], "Bytes of volumes that were digested, block by block.";
+    LIMIT_WAIT = "emberkeep_limit_wait_duration_seconds", Duration, ["limit"], "How long a thread of a job waited because of a limit, by the key that sets it.";
     TARGET_UP = "emberkeep_target_up", Gauge, [], "1 while the backup target answers and is the right one.";
     TARGET_DURATION = "emberkeep_target_duration_seconds", Duration, ["operation"], "How long the backup target took for an operation.";
     TARGET_ERRORS = "emberkeep_target_errors_total", Counter, ["operation"], "Operations that the backup target refused.";
@@ -142,6 +143,7 @@ mod tests {
             "what",
             "operation",
             "part",
+            "limit",
             "request",
         ];
         for metric in ALL {

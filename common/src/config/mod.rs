@@ -26,7 +26,7 @@ pub use jobs::Jobs;
 pub use nfs::{Nfs, NfsVersion};
 pub use telemetry::{LogFormat, Telemetry};
 pub use volume_backends::{VolumeBackend, VolumeBackendDriver};
-pub use worker::Worker;
+pub use worker::{IoPriority, Worker, check_rate};
 
 use crate::domain::Token;
 
@@ -185,6 +185,13 @@ mod tests {
             ("[worker]\nslotz = 3", "slotz"),
             ("[backup]\nobject_size = 1000", "backup.object_size"),
             ("[jobs]\nrenew = \"90s\"", "jobs.renew"),
+            ("[worker]\nread_rate = 200", "worker.read_rate"),
+            ("[worker]\nstore_rate = \"1000KiB\"", "worker.store_rate"),
+            ("[worker]\njob_read_rate = \"1MB\"", "worker.job_read_rate"),
+            ("[worker]\njob_store_rate = 1", "worker.job_store_rate"),
+            ("[worker]\nnice = 20", "worker.nice"),
+            ("[worker]\nnice = -1", "worker.nice"),
+            ("[worker]\nio_priority = \"high\"", "io_priority"),
             ("[backup]\ndriver = \"nfs\"", "backup.nfs.share"),
             (
                 "[telemetry]\notlp_endpoint = \"https://collector\"",
@@ -199,6 +206,20 @@ mod tests {
                 error_chain(&error)
             );
         }
+    }
+
+    #[test]
+    fn limits_are_sizes_and_none_by_default() {
+        let none = load("", &[]).unwrap().worker;
+        assert_eq!(none.read_rate.as_u64(), 0);
+        assert_eq!((none.nice, none.io_priority), (10, IoPriority::Low));
+        let toml = "[worker]\nread_rate = \"200 MiB\"\njob_store_rate = \"1MiB\"\nnice = 0\nio_priority = \"idle\"";
+        let worker = load(toml, &[("EMBERKEEP__WORKER__READ_RATE", "0")])
+            .unwrap()
+            .worker;
+        assert_eq!(worker.read_rate.as_u64(), 0, "taken back");
+        assert_eq!(worker.job_store_rate.as_u64(), 1 << 20);
+        assert_eq!((worker.nice, worker.io_priority), (0, IoPriority::Idle));
     }
 
     #[test]
