@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
+use common::config::check_rate;
 use common::domain::{BackupId, Compression, VolumeId};
 
 /// What the exit status of the commands for a stored tree means.
@@ -65,6 +66,17 @@ pub enum Standalone {
     Backup(Backup),
 }
 
+/// Limits, so that others on the machine have their share too.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Rates {
+    /// Read no more than so many bytes a second, such as 50MiB: of the volume, or of stored objects.
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = rate)]
+    pub read_rate: ByteSize,
+    /// Store no more than so many bytes a second: of objects as they are stored, or of the restored volume.
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = rate)]
+    pub store_rate: ByteSize,
+}
+
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
 pub struct Restore {
@@ -80,6 +92,8 @@ pub struct Restore {
     /// Write over an existing FILE in place. It has to be large enough.
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub rates: Rates,
     /// Print the outcome as JSON, and no progress.
     #[arg(long)]
     pub json: bool,
@@ -100,6 +114,9 @@ pub struct Verify {
     /// Take the same share as a run that told this seed.
     #[arg(long, value_name = "N", requires = "sample")]
     pub seed: Option<u64>,
+    /// Read no more than so many bytes of stored objects a second, such as 50MiB.
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = rate)]
+    pub read_rate: ByteSize,
     /// Print the outcome as JSON, and no progress.
     #[arg(long)]
     pub json: bool,
@@ -159,9 +176,17 @@ pub struct Backup {
     /// Bytes of the volume in one object, a multiple of the block size (32KiB, or the parent's), at most 50MiB.
     #[arg(long, value_name = "N", default_value = "8MiB")]
     pub object_size: ByteSize,
+    #[command(flatten)]
+    pub rates: Rates,
     /// Print the outcome as JSON, and no progress.
     #[arg(long)]
     pub json: bool,
+}
+
+fn rate(text: &str) -> Result<ByteSize, String> {
+    let rate = text.parse()?;
+    check_rate(rate)?;
+    Ok(rate)
 }
 
 /// Reads `10%` or `10` as 0.1.
@@ -181,6 +206,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_rate_is_a_size_and_no_trickle() {
+        assert_eq!(rate("50MiB"), Ok(ByteSize::mib(50)));
+        assert_eq!(rate("0"), Ok(ByteSize::b(0)));
+        for bad in ["1000", "1000KiB", "fast", "-1MiB"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

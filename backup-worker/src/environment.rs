@@ -9,8 +9,9 @@ use common::domain::{Clock, Incarnation, Token, WorkerName};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::EngineLimits;
+use crate::engine::{EngineLimits, Throttles};
 use crate::lease::BootClock;
+use crate::priority::Priority;
 use crate::running::Running;
 use crate::store::BackupStore;
 use crate::target::TargetState;
@@ -31,6 +32,10 @@ pub(crate) struct Environment {
     /// What the last look at it saw.
     pub(crate) target_state: TargetState,
     pub(crate) limits: EngineLimits,
+    /// How fast jobs may read and store.
+    pub(crate) throttles: Throttles,
+    /// Of jobs' threads.
+    pub(crate) priority: Priority,
     /// How long before the end of its lease a restore stops writing.
     pub(crate) stop_margin: Duration,
     /// How long a claim waits before the state owner counts as down.

@@ -27,6 +27,7 @@ pub mod lanes;
 mod lease;
 mod patience;
 mod presence;
+mod priority;
 mod progress;
 mod running;
 pub mod standalone;
@@ -47,9 +48,10 @@ use common::domain::{Incarnation, SystemClock, Token, WorkerName};
 use futures_util::{Stream, StreamExt};
 use tokio_util::task::TaskTracker;
 
-use engine::EngineLimits;
+use engine::{EngineLimits, Throttles};
 use environment::{Environment, Stopping};
 use lease::BootClock;
+use priority::Priority;
 use running::Running;
 use store::BackupStore;
 use store::measured::Measured;
@@ -220,6 +222,8 @@ fn environment(
         store: Arc::new(Measured(store_of(settings))),
         target_state: target::TargetState::default(),
         limits: limits_of(&settings.worker),
+        throttles: Throttles::new(&settings.worker),
+        priority: Priority::of(&settings.worker),
         stop_margin: settings.jobs.stop_margin(),
         claim_patience: settings.jobs.lease,
         heartbeat: settings.worker.heartbeat,

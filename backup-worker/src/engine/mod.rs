@@ -59,6 +59,7 @@ mod shelf;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod zeros;
 
 use common::domain::ObjectPrefix;
@@ -75,6 +76,7 @@ pub use monitor::{Monitor, Progress, Stop};
 pub use restore::{
     Measured, RestoreTask, Restored, Sample, TargetHolds, VerifyTask, measure, restore, verify,
 };
+pub use throttle::{Throttle, Throttles};
 
 /// What is missing on a target that is not there at all is not missing: the target is away.
 fn unless_away(store: &dyn BackupStore, error: EngineError) -> EngineError {

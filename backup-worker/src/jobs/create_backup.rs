@@ -188,6 +188,7 @@ fn transfer(
         source: Arc::clone(source),
         store: Arc::clone(&job.env.store),
         limits: job.env.limits,
+        throttle: job.env.throttles.for_job(),
         monitor: Arc::new(job.lease.clone()),
     })
     .map_err(unless_beyond_use)?;

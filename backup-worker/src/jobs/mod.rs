@@ -95,8 +95,9 @@ impl Job {
     }
 }
 
-/// Does the job and tells the state owner how it ended.
+/// Does the job and tells the state owner how it ended. The calling thread is the job's own: it takes the jobs' place on the host.
 fn run(job: &Job, sheet: Sheet) -> Ending {
+    job.env.priority.take_place();
     let end = follow(job, sheet).and_then(|done| {
         let outcome = word_of(&done.outcome);
         let trouble = match &done.outcome {

@@ -43,6 +43,7 @@ pub(super) fn run(job: &Job, sheet: &RestoreSheet) -> Result<Done, Halt> {
         mark: sheet.mark,
         store: Arc::clone(&job.env.store),
         limits: job.env.limits,
+        throttle: job.env.throttles.for_job(),
         monitor: Arc::new(job.lease.clone()),
     })?;
 

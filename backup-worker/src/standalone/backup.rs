@@ -20,7 +20,7 @@ use super::failure::Failure;
 use super::repository::Repository;
 use super::watch::Watch;
 use crate::cli;
-use crate::engine::{self, BackupTask, CloseTask, EngineError, Monitor};
+use crate::engine::{self, BackupTask, CloseTask, EngineError, Monitor, Throttle};
 use crate::format::metadata::MetadataHead;
 use crate::format::sha256file::DigestStream;
 use crate::jobs::erase;
@@ -70,7 +70,8 @@ pub(super) fn run(options: &cli::Backup, watch: &Arc<Watch>) -> Result<Report, F
     let sheet = sheet(options, backup_id, source.volume.clone(), parent)?;
 
     watch.begin(format!("backing up {backup_id}"));
-    let made = make(&sheet, &source, &store, watch);
+    let throttle = super::throttle(options.rates);
+    let made = make(&sheet, &source, &store, throttle, watch);
     watch.end();
     let removed = remove_helpers(&sheet, &source, &*store, made.is_ok());
     let report = made.map_err(|error| match error {
@@ -94,6 +95,7 @@ fn make(
     sheet: &BackupSheet,
     Source { driver, volume }: &Source,
     store: &Arc<dyn BackupStore>,
+    throttle: Throttle,
     watch: &Arc<Watch>,
 ) -> Result<Report, EngineError> {
     let monitor = Arc::clone(watch) as Arc<dyn Monitor>;
@@ -108,6 +110,7 @@ fn make(
         source: Arc::clone(&frozen),
         store: Arc::clone(store),
         limits: super::limits(),
+        throttle,
         monitor: Arc::clone(&monitor),
     })?;
     frozen.check_unchanged()?;

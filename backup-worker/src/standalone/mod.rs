@@ -37,8 +37,8 @@ pub use repository::Repository;
 pub use verify::{Chosen, Verified, verify};
 pub use watch::Watch;
 
-use crate::cli::Standalone;
-use crate::engine::EngineLimits;
+use crate::cli::{Rates, Standalone};
+use crate::engine::{EngineLimits, Throttle, Throttles};
 
 /// Does what was asked, and says what came of it.
 pub fn run(command: &Standalone) -> ExitCode {
@@ -109,4 +109,14 @@ fn print_json(value: &impl Serialize) -> io::Result<()> {
 /// As a worker without configuration has them.
 fn limits() -> EngineLimits {
     crate::limits_of(&Worker::default())
+}
+
+/// As a worker has it that has one job.
+fn throttle(rates: Rates) -> Throttle {
+    let worker = Worker {
+        read_rate: rates.read_rate,
+        store_rate: rates.store_rate,
+        ..Worker::default()
+    };
+    Throttles::new(&worker).for_job()
 }

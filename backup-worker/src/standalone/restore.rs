@@ -62,6 +62,7 @@ pub(super) fn run(options: &cli::Restore, watch: &Arc<Watch>) -> Result<Report, 
         mark: 0,
         store,
         limits: super::limits(),
+        throttle: super::throttle(options.rates),
         monitor: Arc::clone(watch) as Arc<dyn engine::Monitor>,
     });
     watch.end();

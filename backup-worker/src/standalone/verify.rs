@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use common::domain::{BackupId, ByteCount};
 use common::telemetry::error_chain;
 use serde::Serialize;
@@ -15,8 +16,8 @@ use serde::Serialize;
 use super::failure::{COULD_NOT, DAMAGED, Failure, Findings};
 use super::repository::Repository;
 use super::watch::Watch;
-use crate::cli;
-use crate::engine::{self, Sample, VerifyTask};
+use crate::cli::{self, Rates};
+use crate::engine::{self, Sample, Throttle, VerifyTask};
 
 /// What was found.
 #[derive(Debug, Default, Serialize)]
@@ -55,7 +56,11 @@ pub(super) fn run(options: &cli::Verify, watch: &Arc<Watch>) -> Result<Verified,
         share,
         seed: options.seed.unwrap_or_else(rand::random),
     });
-    verify(&repository, options.backup, sample, watch)
+    let throttle = super::throttle(Rates {
+        read_rate: options.read_rate,
+        store_rate: ByteSize::b(0),
+    });
+    verify(&repository, options.backup, sample, &throttle, watch)
 }
 
 /// Checks one backup with its parents, or all of a tree, or a random share of that.
@@ -66,6 +71,7 @@ pub fn verify(
     repository: &Repository,
     wanted: Option<BackupId>,
     sample: Option<Chosen>,
+    throttle: &Throttle,
     watch: &Arc<Watch>,
 ) -> Result<Verified, Failure> {
     let mut verified = Verified {
@@ -84,7 +90,7 @@ pub fn verify(
     for (index, id) in backups.iter().enumerate() {
         watch.check()?;
         watch.begin(format!("verifying {}/{}", index + 1, backups.len()));
-        match one(repository, *id, sample, watch) {
+        match one(repository, *id, sample, throttle, watch) {
             Ok(restorable) => verified.warnings.extend(restorable.warnings),
             Err(Failure::Damaged(Findings { findings, more, .. })) => {
                 verified.damaged.push(*id);
@@ -139,6 +145,7 @@ fn one(
     repository: &Repository,
     id: BackupId,
     sample: Option<Chosen>,
+    throttle: &Throttle,
     watch: &Arc<Watch>,
 ) -> Result<engine::Restored, Failure> {
     let chain = repository.chain(id, watch)?;
@@ -150,6 +157,7 @@ fn one(
         backup_size_gib: measured.size_gib,
         store,
         limits: super::limits(),
+        throttle: throttle.clone(),
         monitor: Arc::clone(watch) as Arc<dyn engine::Monitor>,
         sample: sample.map(|Chosen { share, seed }| Sample { share, seed }),
     })

@@ -84,6 +84,7 @@ pub(super) mod tests {
     use rustix::io::{ReadWriteFlags, preadv2};
 
     use super::*;
+    use crate::volume::file::tests::skipped;
 
     const LENGTH: usize = 1 << 20;
 
@@ -136,7 +137,7 @@ pub(super) mod tests {
         let file = file();
         file.write_all_at(&pages(1)[..5], 0).unwrap();
         if is_cached(file.file()) != Some(true) {
-            return println!("SKIPPED: this file system does not tell what is in the page cache");
+            return skipped("this file system does not tell what is in the page cache");
         }
         file.write_all_at(&pages(1), 0).unwrap();
         assert_eq!(is_cached(file.file()), Some(file.direct.is_none()));

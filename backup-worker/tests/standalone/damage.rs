@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use backup_worker::engine::Throttle;
 use backup_worker::format::codec::{Length, Trailing, decode};
 use backup_worker::standalone::{Chosen, Finding, Repository, Verified, Watch, verify};
 use common::domain::Compression;
@@ -42,7 +43,14 @@ impl Chain {
 
     fn verify(&self) -> Verified {
         let repository = Repository::open(&self.scene.tree()).unwrap();
-        verify(&repository, None, None, &Watch::silent()).unwrap()
+        verify(
+            &repository,
+            None,
+            None,
+            &Throttle::default(),
+            &Watch::silent(),
+        )
+        .unwrap()
     }
 
     /// Restores as simply as can be, checking nothing; what differs from what was backed up, per backup.
@@ -304,7 +312,15 @@ fn a_sample_reads_a_share_and_says_the_seed_that_chooses_it_again() {
     let mut read = 0;
     for seed in 0..50 {
         let chosen = Chosen { share: 0.3, seed };
-        let verified = verify(&repository, None, Some(chosen), &Watch::silent()).unwrap();
+        let unlimited = Throttle::default();
+        let verified = verify(
+            &repository,
+            None,
+            Some(chosen),
+            &unlimited,
+            &Watch::silent(),
+        )
+        .unwrap();
         read += verified.read_bytes;
     }
     let share = read as f64 / (50.0 * bytes.len() as f64);

@@ -30,7 +30,7 @@ use self::stripe::{StripeDone, StripeRunner};
 use super::line::Line;
 use super::shelf::Shelf;
 use super::zeros::ZeroObject;
-use super::{EngineError, EngineLimits, Monitor, Stop, crew};
+use super::{EngineError, EngineLimits, Monitor, Stop, Throttle, crew};
 use crate::format::sha256file::DigestStream;
 use crate::store::BackupStore;
 use crate::volume::FrozenVolume;
@@ -48,6 +48,8 @@ pub struct BackupTask<'a> {
     pub store: Arc<dyn BackupStore>,
     /// Threads and seals.
     pub limits: EngineLimits,
+    /// How fast bytes of the volume are read, and objects stored.
+    pub throttle: Throttle,
     /// The job.
     pub monitor: Arc<dyn Monitor>,
 }
@@ -120,12 +122,13 @@ fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
     let (threads, room) = task.limits.room(layout.chunk_size);
     let shelf = Shelf::new(room);
     let zeros = ZeroObject::new(layout.chunk_size);
+    let pace = task.throttle.pace(&*task.monitor);
     let line = Line::new(stripes, room.buffers + 2 * threads);
     let mut sealer = Sealer::new(place, &names.prefix, source, &*task.monitor, &chain);
     let work = |results: &SyncSender<StripeDone>| {
         let mut runner = StripeRunner::new(
-            ChunkReader::new(source, layout.chunk_size, layout.block_size, threads),
-            ObjectMaker::new(place, sheet.options.compression, &zeros),
+            ChunkReader::new(source, layout.chunk_size, layout.block_size, threads, pace),
+            ObjectMaker::new(place, sheet.options.compression, &zeros, pace),
             layout.block_size,
         );
         // A collector that is gone has halted the line.

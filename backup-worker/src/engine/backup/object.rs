@@ -5,6 +5,7 @@ use common::step;
 use tracing::Span;
 
 use crate::engine::EngineError;
+use crate::engine::throttle::Pace;
 use crate::engine::zeros::ZeroObject;
 use crate::format::codec::Encoder;
 use crate::store::{BackupStore, Part};
@@ -45,17 +46,24 @@ pub(super) struct ObjectMaker<'a> {
     compression: Compression,
     encoder: Encoder,
     zeros: &'a ZeroObject,
+    pace: Pace<'a>,
     encoding: Span,
     writing: Span,
 }
 
 impl<'a> ObjectMaker<'a> {
-    pub(super) fn new(place: Scratch<'a>, compression: Compression, zeros: &'a ZeroObject) -> Self {
+    pub(super) fn new(
+        place: Scratch<'a>,
+        compression: Compression,
+        zeros: &'a ZeroObject,
+        pace: Pace<'a>,
+    ) -> Self {
         Self {
             place,
             compression,
             encoder: Encoder::new(),
             zeros,
+            pace,
             encoding: step!("encode"),
             writing: step!("write"),
         }
@@ -75,6 +83,7 @@ impl<'a> ObjectMaker<'a> {
         };
         let name = format!("{}{offset:015}", parts_of(self.place.generation));
         let write = |bytes: &[u8]| {
+            self.pace.store(bytes.len() as u64);
             let _span = self.writing.enter();
             self.place
                 .store

@@ -3,6 +3,7 @@
 use crate::engine::EngineError;
 use crate::engine::pages::Pages;
 use crate::engine::shelf::Buffer;
+use crate::engine::throttle::Pace;
 use crate::volume::{Extent, FrozenVolume};
 
 /// One thread's view of the volume.
@@ -14,6 +15,7 @@ pub(super) struct ChunkReader<'a> {
     length: usize,
     /// So many bytes behind a chunk are read by others meanwhile.
     ahead: u64,
+    pace: Pace<'a>,
     /// Which blocks of the chunk have no data at all.
     holes: Vec<bool>,
     /// What the driver said last: from this offset on, the first data is there.
@@ -38,6 +40,7 @@ impl<'a> ChunkReader<'a> {
         chunk_size: usize,
         block_size: usize,
         threads: usize,
+        pace: Pace<'a>,
     ) -> Self {
         let ahead = (threads.saturating_sub(1) * chunk_size) as u64;
         let chunk_size = usize::try_from(source.size_bytes())
@@ -48,6 +51,7 @@ impl<'a> ChunkReader<'a> {
             block_size,
             length: chunk_size,
             ahead,
+            pace,
             holes: Vec::new(),
             known: None,
         }
@@ -76,6 +80,7 @@ impl<'a> ChunkReader<'a> {
             let start = index(data.offset - extent.offset);
             let end = index(data.end() - extent.offset);
             *zeroed = false;
+            self.pace.read(data.length); // before anything is read ahead
             self.ask_for_the_next(extent);
             self.source.read_at(data.offset, &mut bytes[start..end])?;
             self.source.was_read(data);
@@ -142,7 +147,8 @@ fn index(length: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::testing::MemoryVolume;
+    use crate::engine::Throttle;
+    use crate::engine::testing::{MemoryVolume, TestMonitor};
 
     #[test]
     fn holes_are_zeros_and_are_not_read() {
@@ -150,7 +156,9 @@ mod tests {
         volume.write(600, &[5; 100]);
         volume.write(2000, &[6; 100]);
         let frozen = volume.freeze();
-        let mut reader = ChunkReader::new(&*frozen, 2048, 512, 2);
+        let (throttle, monitor) = (Throttle::default(), TestMonitor::new());
+        let pace = throttle.pace(&*monitor);
+        let mut reader = ChunkReader::new(&*frozen, 2048, 512, 2, pace);
         let mut buffer = Buffer::default();
         for _ in 0..2 {
             let chunk = reader
@@ -185,7 +193,9 @@ mod tests {
         let mut volume = MemoryVolume::new(3072);
         volume.write(0, &[5; 1024]);
         let frozen = volume.freeze();
-        let mut reader = ChunkReader::new(&*frozen, 1024, 512, 1);
+        let (throttle, monitor) = (Throttle::default(), TestMonitor::new());
+        let pace = throttle.pace(&*monitor);
+        let mut reader = ChunkReader::new(&*frozen, 1024, 512, 1, pace);
         let mut buffer = Buffer::default();
         for offset in [0, 1024, 2048, 0, 2048] {
             let chunk = reader

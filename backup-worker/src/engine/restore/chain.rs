@@ -215,7 +215,10 @@ impl Chain {
             damage.add(self.bad(index, self.objects[index].offset, 0, why));
             EngineError::Damaged(damage)
         };
-        let mut plain = match self.open(store, index, Length::AtMost(bound)) {
+        let opened = self
+            .open_stored(store, index)
+            .and_then(|stored| self.decode(index, stored, Length::AtMost(bound)));
+        let mut plain = match opened {
             Ok(plain) => plain,
             Err(EngineError::Store(
                 StoreError::NoSuchObject { .. } | StoreError::NoSuchContainer { .. },
@@ -228,22 +231,16 @@ impl Chain {
         })
     }
 
-    /// Opens an object's plain bytes.
-    pub(super) fn open(
+    /// An object's plain bytes, out of its stored ones.
+    pub(super) fn decode<R: Read>(
         &self,
-        store: &dyn BackupStore,
         index: usize,
+        stored: R,
         length: Length,
-    ) -> Result<impl Read + use<>, EngineError> {
-        let object = &self.objects[index];
-        let stored = self.open_stored(store, index)?;
-        decode(
-            object.compression,
-            stored,
-            length,
-            self.level(index).trailing,
-        )
-        .map_err(|source| EngineError::Codec { source })
+    ) -> Result<impl Read + use<R>, EngineError> {
+        let compression = self.objects[index].compression;
+        decode(compression, stored, length, self.level(index).trailing)
+            .map_err(|source| EngineError::Codec { source })
     }
 
     /// Opens an object's stored bytes.

@@ -55,7 +55,7 @@ use self::windows::{Window, Windows};
 use super::line::Line;
 use super::shelf::Shelf;
 use super::zeros::ZeroObject;
-use super::{BadExtent, Damage, EngineError, EngineLimits, Monitor, crew};
+use super::{BadExtent, Damage, EngineError, EngineLimits, Monitor, Throttle, crew};
 use crate::store::BackupStore;
 use crate::volume::TargetVolume;
 
@@ -86,6 +86,8 @@ pub struct RestoreTask<'a> {
     pub store: Arc<dyn BackupStore>,
     /// Threads and seals.
     pub limits: EngineLimits,
+    /// How fast objects are read, and bytes of the volume written.
+    pub throttle: Throttle,
     /// The job.
     pub monitor: Arc<dyn Monitor>,
 }
@@ -124,6 +126,8 @@ pub struct VerifyTask<'a> {
     pub store: Arc<dyn BackupStore>,
     /// Threads.
     pub limits: EngineLimits,
+    /// How fast objects are read.
+    pub throttle: Throttle,
     /// Who asks.
     pub monitor: Arc<dyn Monitor>,
     /// A share to read instead of all.
@@ -168,6 +172,7 @@ pub fn restore(task: &RestoreTask<'_>) -> Result<Restored, EngineError> {
         sample: None,
         store: &*task.store,
         limits: &task.limits,
+        throttle: &task.throttle,
         monitor: &*task.monitor,
     }
     .run()
@@ -202,6 +207,7 @@ pub fn verify(task: &VerifyTask<'_>) -> Result<Restored, EngineError> {
         sample: task.sample,
         store: &*task.store,
         limits: &task.limits,
+        throttle: &task.throttle,
         monitor: &*task.monitor,
     }
     .run()
@@ -217,6 +223,7 @@ struct Walk<'a> {
     sample: Option<Sample>,
     store: &'a dyn BackupStore,
     limits: &'a EngineLimits,
+    throttle: &'a Throttle,
     monitor: &'a dyn Monitor,
 }
 
@@ -285,6 +292,7 @@ impl Walk<'_> {
             chain: &chain,
             sink: self.sink,
             monitor: self.monitor,
+            pace: self.throttle.pace(self.monitor),
             block_size: block,
             batch,
             buffer: self.buffer(longest, block, batch),

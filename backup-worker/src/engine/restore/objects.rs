@@ -11,6 +11,7 @@ use md5::{Digest as _, Md5};
 
 use super::chain::Chain;
 use crate::engine::EngineError;
+use crate::engine::throttle::Pace;
 use crate::engine::zeros::ZeroObject;
 use crate::format::codec::{DecodeError, Encoder, Length};
 use crate::store::{BackupStore, StoreError};
@@ -40,20 +41,21 @@ pub(super) struct OpenObjects<'a> {
     store: &'a dyn BackupStore,
     chain: &'a Chain,
     /// Least recently used first.
-    open: Vec<OpenObject>,
+    open: Vec<OpenObject<'a>>,
     open_max: usize,
     /// Those that turned out damaged, until they are forgotten.
     broken: Vec<(u32, String)>,
     skipped: Vec<u8>,
     decoded_bytes: u64,
     zeros: &'a ZeroObject,
+    pace: Pace<'a>,
     encoder: Encoder,
 }
 
-struct OpenObject {
+struct OpenObject<'a> {
     index: u32,
     position: u64,
-    plain: Box<dyn Read>,
+    plain: Box<dyn Read + 'a>,
     /// `None` if who reads it sees to it.
     md5: Option<Md5>,
 }
@@ -72,6 +74,7 @@ impl<'a> OpenObjects<'a> {
         store: &'a dyn BackupStore,
         chain: &'a Chain,
         zeros: &'a ZeroObject,
+        pace: Pace<'a>,
         open_max: usize,
     ) -> Self {
         Self {
@@ -83,6 +86,7 @@ impl<'a> OpenObjects<'a> {
             skipped: vec![0; SKIP],
             decoded_bytes: 0,
             zeros,
+            pace,
             encoder: Encoder::new(),
         }
     }
@@ -99,7 +103,8 @@ impl<'a> OpenObjects<'a> {
             return Ok(false); // reading them is all there is to do
         }
         let stored = self.chain.open_stored(self.store, index as usize);
-        Ok(stored.is_ok_and(|stored| holds(stored, &zeros.bytes, &mut self.skipped)))
+        Ok(stored
+            .is_ok_and(|stored| holds(self.pace.reader(stored), &zeros.bytes, &mut self.skipped)))
     }
 
     /// Fills `buffer` with the bytes of object `index` from `at` on, counted from the object's start. When that
@@ -144,7 +149,7 @@ impl<'a> OpenObjects<'a> {
         mut on_damage: impl FnMut(u32, String),
     ) -> Result<(), EngineError> {
         let objects = self.chain.objects();
-        let ended = |open: &OpenObject| objects[open.index as usize].end() <= position;
+        let ended = |open: &OpenObject<'_>| objects[open.index as usize].end() <= position;
         while let Some(slot) = self.open.iter().position(ended) {
             let index = self.open[slot].index;
             let object = &objects[index as usize];
@@ -211,9 +216,14 @@ impl<'a> OpenObjects<'a> {
         Ok(())
     }
 
-    fn begin(&self, index: u32, md5: Option<Md5>) -> Result<OpenObject, Fault> {
+    fn begin(&self, index: u32, md5: Option<Md5>) -> Result<OpenObject<'a>, Fault> {
         let length = Length::Exactly(self.chain.objects()[index as usize].length);
-        match self.chain.open(self.store, index as usize, length) {
+        let opened = self.chain.open_stored(self.store, index as usize);
+        let opened = opened.and_then(|stored| {
+            let stored = self.pace.reader(stored);
+            self.chain.decode(index as usize, stored, length)
+        });
+        match opened {
             Ok(plain) => Ok(OpenObject {
                 index,
                 position: 0,
@@ -235,7 +245,7 @@ impl<'a> OpenObjects<'a> {
         }
     }
 
-    fn fill(&mut self, open: &mut OpenObject, buffer: &mut [u8]) -> Result<(), Fault> {
+    fn fill(&mut self, open: &mut OpenObject<'_>, buffer: &mut [u8]) -> Result<(), Fault> {
         let mut filled = 0;
         while filled < buffer.len() {
             let got = match open.plain.read(&mut buffer[filled..]) {

@@ -11,6 +11,7 @@ use super::windows::Window;
 use crate::engine::digest::is_zero;
 use crate::engine::pages::Pages;
 use crate::engine::shelf::{Done, Lent, Shelf, Wanted};
+use crate::engine::throttle::Pace;
 use crate::engine::zeros::ZeroObject;
 use crate::engine::{BadExtent, Damage, EngineError, Monitor, TargetHolds};
 use crate::store::BackupStore;
@@ -35,6 +36,7 @@ pub(super) struct Shared<'a> {
     pub(super) chain: &'a Chain,
     pub(super) sink: Sink<'a>,
     pub(super) monitor: &'a dyn Monitor,
+    pub(super) pace: Pace<'a>,
     /// Bytes of a block; of a convenient piece when there are no digests.
     pub(super) block_size: usize,
     /// Bytes of the volume that are checked and written at once where a window does not fit into a buffer; whole blocks.
@@ -116,7 +118,13 @@ impl<'a> WindowRunner<'a> {
     pub(super) fn new(shared: Shared<'a>, open_max: usize) -> Self {
         Self {
             shared,
-            objects: OpenObjects::new(shared.store, shared.chain, shared.zeros, open_max),
+            objects: OpenObjects::new(
+                shared.store,
+                shared.chain,
+                shared.zeros,
+                shared.pace,
+                open_max,
+            ),
             checker: BlockChecker::new(shared.block_size),
             found: Vec::new(),
             given: Vec::new(),
@@ -402,6 +410,9 @@ impl<'a> WindowRunner<'a> {
         }
         let mut written = 0;
         if !self.writes.is_empty() {
+            // The wait comes first: after it the lease may be another's.
+            let bytes: usize = self.writes.iter().map(ExactSizeIterator::len).sum();
+            self.shared.pace.store(bytes as u64);
             self.shared.monitor.may_write()?;
         }
         for range in &self.writes {

@@ -19,7 +19,7 @@ pub(super) use self::store::{MemoryStore, scratch_place};
 pub(super) use self::volume::{MemoryTarget, MemoryVolume};
 use super::{
     BackupTask, CloseTask, Closed, EngineError, EngineLimits, RestoreTask, Restored, Sealed,
-    TargetHolds, VerifyTask, backup, close_backup, restore, verify,
+    TargetHolds, Throttle, VerifyTask, backup, close_backup, restore, verify,
 };
 use crate::store::BackupStore;
 
@@ -120,6 +120,7 @@ pub(super) struct World {
     pub(super) store: Arc<MemoryStore>,
     pub(super) volume_id: VolumeId,
     pub(super) limits: EngineLimits,
+    pub(super) throttle: Throttle,
 }
 
 impl World {
@@ -128,6 +129,7 @@ impl World {
             store: Arc::default(),
             volume_id: VolumeId::new(),
             limits: limits(16 << 10),
+            throttle: Throttle::default(),
         }
     }
 
@@ -154,6 +156,7 @@ impl World {
             source: volume.freeze(),
             store: self.store.clone(),
             limits: self.limits,
+            throttle: self.throttle.clone(),
             monitor: monitor.clone(),
         })
     }
@@ -225,6 +228,7 @@ impl World {
             mark,
             store: self.store.clone(),
             limits: self.limits,
+            throttle: self.throttle.clone(),
             monitor: monitor.clone(),
         })
     }
@@ -236,6 +240,7 @@ impl World {
             backup_size_gib: 1,
             store: self.store.clone(),
             limits: self.limits,
+            throttle: self.throttle.clone(),
             monitor: TestMonitor::new(),
             sample: None,
         })

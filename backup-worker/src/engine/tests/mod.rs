@@ -7,4 +7,5 @@ mod history;
 mod resume;
 mod shapes;
 mod stops;
+mod throttled;
 mod zeros;

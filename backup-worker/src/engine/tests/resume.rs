@@ -34,6 +34,7 @@ fn execute(
         source: volume.freeze(),
         store: FaultyStore::new(world.store.clone(), faults),
         limits: world.limits,
+        throttle: world.throttle.clone(),
         monitor: monitor.clone(),
     })
 }
@@ -149,6 +150,7 @@ fn an_unchanged_volume_stores_no_object_and_no_hole_is_read() {
         source: FaultyVolumes::frozen(Box::new(volume.clone()), &read).into(),
         store: FaultyStore::new(world.store.clone(), &stored),
         limits: world.limits,
+        throttle: world.throttle.clone(),
         monitor: TestMonitor::new(),
     })
     .unwrap();

@@ -2,6 +2,7 @@
 
 mod faults;
 mod owner;
+mod places;
 mod sleepers;
 mod world;
 
@@ -10,14 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::broker::{Link, Publisher, RpcClient};
-use common::config::Amqp;
+use common::config::{Amqp, Worker};
 use common::domain::{Incarnation, SystemClock, Token, WorkerName};
 use tokio_util::task::TaskTracker;
 
 use super::pause_after;
-use crate::engine::EngineLimits;
+use crate::engine::{EngineLimits, Throttles};
 use crate::environment::{Environment, Stopping};
 use crate::lease::BootClock;
+use crate::priority::Priority;
 use crate::running::Running;
 use crate::store::BackupStore;
 use crate::target::TargetState;
@@ -53,6 +55,8 @@ pub(super) fn environment(
             buffer_bytes: 4 * 4096,
             codec_bytes: 0,
         },
+        throttles: Throttles::default(),
+        priority: Priority::of(&Worker::default()),
         stop_margin: Duration::ZERO,
         claim_patience: Duration::ZERO,
         heartbeat: Duration::ZERO,

@@ -14,7 +14,7 @@ mod place;
 mod snapshot;
 mod stamp;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::path::PathBuf;
 

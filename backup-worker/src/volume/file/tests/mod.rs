@@ -201,6 +201,6 @@ fn a_backend_that_is_not_mounted_may_come_back() {
     clippy::print_stderr,
     reason = "a skipped test must be seen by who runs it"
 )]
-fn skipped(reason: &str) {
+pub(in crate::volume) fn skipped(reason: &str) {
     eprintln!("SKIPPED: {reason}");
 }
