@@ -1,7 +1,9 @@
 //! Owners who change their mind.
 
+use std::time::Duration;
+
 use common::domain::{BackupStatus, VolumeStatus};
-use harness::{NewBackup, TestStack};
+use harness::{NewBackup, TestStack, until, until_within};
 use serde_json::json;
 
 use crate::strike;
@@ -39,6 +41,34 @@ async fn a_backup_cancelled_before_anyone_took_it_settles_without_a_worker() {
     stack.api().until_volume(id, VolumeStatus::Available).await;
     stack.worker(1).start();
     stack.until_ready().await;
+    stack.assert_nothing_left_behind().await;
+}
+
+#[tokio::test]
+async fn a_backup_at_a_crawl_keeps_its_lease_and_is_cancelled_at_once() {
+    // So many threads that each chunk of the volume waits for its turn, the last one for most of a minute.
+    let build = TestStack::build()
+        .set("worker.job_read_rate", "1MiB")
+        .set("worker.engine_threads", "12")
+        .set("backup.object_size", "4MiB");
+    let stack = build.start().await;
+    let id = stack.large_volume("large.raw").await;
+    let backup = stack.api().create_backup(&NewBackup::of(id)).await;
+    // That takes longer than a lease lives without renewals.
+    until("the backup to seal a chunk", async || {
+        (stack.target().sealed_bytes_of(backup) > 0).then_some(())
+    })
+    .await;
+    let jobs = stack.api().get("/admin/jobs").await.expect(200);
+    assert_eq!(jobs["jobs"][0]["generation"], 1, "{jobs}");
+    stack.api().cancel(backup).await;
+    let well_before = Duration::from_secs(30);
+    until_within(well_before, "the cancel to be heard", async || {
+        let status = stack.api().backup(backup).await.status;
+        (status == BackupStatus::Error).then_some(())
+    })
+    .await;
+    stack.api().until_volume(id, VolumeStatus::Available).await;
     stack.assert_nothing_left_behind().await;
 }
 
