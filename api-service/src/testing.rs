@@ -95,6 +95,7 @@ impl World {
             VolumeBackend {
                 driver: VolumeBackendDriver::File,
                 path: "/nowhere".into(),
+                keep_snapshot: false,
             },
         )]);
         settings.quota.backups = 1000;

@@ -152,6 +152,10 @@ pub struct Backup {
     /// FILE may be written meanwhile: where blocks cannot be shared, copy it first.
     #[arg(long)]
     pub in_use: bool,
+    /// Keep the snapshot FILE was read from, beside it, in place of the one that was kept last; and where the one of the
+    /// parent is kept, read only what was written since. Needs XFS with reflink, or Btrfs.
+    #[arg(long)]
+    pub keep_snapshot: bool,
     /// The volume's id: that of the parent, if there is one.
     #[arg(long, value_name = "ID")]
     pub volume_id: VolumeId,

@@ -207,7 +207,9 @@ fn environment(
         .iter()
         .map(|(name, backend)| {
             let driver: Arc<dyn VolumeDriver> = match backend.driver {
-                VolumeBackendDriver::File => Arc::new(FileVolumes::new(&backend.path)),
+                VolumeBackendDriver::File => Arc::new(
+                    FileVolumes::new(&backend.path).keeping_snapshots(backend.keep_snapshot),
+                ),
             };
             (name.clone(), driver)
         })
@@ -344,7 +346,7 @@ pub(crate) fn store_at(path: &Path) -> Arc<dyn BackupStore> {
     Arc::new(PosixStore::new(path, None))
 }
 
-/// The files below a directory as volumes.
-pub(crate) fn files_below(directory: &Path) -> Arc<dyn VolumeDriver> {
-    Arc::new(FileVolumes::new(directory))
+/// The files below a directory as volumes; whether the snapshot of a volume's last backup is kept.
+pub(crate) fn files_below(directory: &Path, keep_snapshot: bool) -> Arc<dyn VolumeDriver> {
+    Arc::new(FileVolumes::new(directory).keeping_snapshots(keep_snapshot))
 }

@@ -68,6 +68,7 @@ metrics! {
     VOLUME_BYTES = "emberkeep_volume_bytes_total", Counter, ["kind", "what"], "Bytes that jobs have read, stored (a backup) or written (a restore), and skipped because they needed neither.";
     HASHED_BYTES = "emberkeep_hashed_bytes_total", Counter, [], "Bytes of volumes that were digested, block by block.";
     LIMIT_WAIT = "emberkeep_limit_wait_duration_seconds", Duration, ["limit"], "How long a thread of a job waited because of a limit, by the key that sets it.";
+    UNTRUE_BLOCKS = "emberkeep_untrue_blocks_total", Counter, [], "Blocks that counted as unchanged by a kept snapshot and were not as the parent has them: each made its backup a full scan.";
     TARGET_UP = "emberkeep_target_up", Gauge, [], "1 while the backup target answers and is the right one.";
     TARGET_DURATION = "emberkeep_target_duration_seconds", Duration, ["operation"], "How long the backup target took for an operation.";
     TARGET_ERRORS = "emberkeep_target_errors_total", Counter, ["operation"], "Operations that the backup target refused.";

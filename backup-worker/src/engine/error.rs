@@ -77,6 +77,16 @@ pub enum EngineError {
         /// What is missing.
         why: String,
     },
+    /// A block is not as the parent has it, although it was told to be.
+    #[error(
+        "the block at volume offset {offset} counted as unchanged since backup {parent_id}, and is not as that has it"
+    )]
+    Untrue {
+        /// The parent.
+        parent_id: BackupId,
+        /// Where the block is, from the volume's start.
+        offset: u64,
+    },
     /// A codec could not be set up.
     #[error("set up a codec")]
     Codec {
@@ -115,7 +125,8 @@ impl EngineError {
             | Self::Parent { .. }
             | Self::Sheet { .. }
             | Self::TargetTooSmall { .. }
-            | Self::Gap { .. } => false,
+            | Self::Gap { .. }
+            | Self::Untrue { .. } => false,
         }
     }
 

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use common::domain::BackupId;
 use common::messages::sheet::{SnapshotRef, VolumeRef};
 use jiff::Timestamp;
 
 use super::{Faults, Verb};
-use crate::volume::{Extent, FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
+use crate::volume::{
+    BackedUp, Extent, FrozenVolume, TargetVolume, Unchanged, VolumeDriver, VolumeError,
+};
 
 /// Any driver, with faults.
 #[derive(Debug)]
@@ -103,6 +106,17 @@ impl VolumeDriver for FaultyVolumes {
         Ok(frozen.map(|frozen| self.opened(frozen)))
     }
 
+    fn retire_snapshot(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &str,
+        backup: &BackedUp<'_>,
+    ) -> Result<(), VolumeError> {
+        call(&self.faults, Verb::RemoveSnapshot, snapshot, || {
+            self.inner.retire_snapshot(volume, snapshot, backup)
+        })
+    }
+
     fn remove_snapshot(&self, volume: &VolumeRef, snapshot: &str) -> Result<(), VolumeError> {
         call(&self.faults, Verb::RemoveSnapshot, snapshot, || {
             self.inner.remove_snapshot(volume, snapshot)
@@ -182,6 +196,10 @@ impl FrozenVolume for FaultyFrozen {
 
     fn check_unchanged(&self) -> Result<(), VolumeError> {
         self.inner.check_unchanged()
+    }
+
+    fn unchanged_since(&self, parent: BackupId) -> Option<Box<dyn Unchanged>> {
+        self.inner.unchanged_since(parent)
     }
 }
 

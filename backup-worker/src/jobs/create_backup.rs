@@ -25,7 +25,7 @@ use crate::engine::{self, BackupTask, CloseTask, EngineError, Monitor, Sealed};
 use crate::format::{codec, segment};
 use crate::lease::LeaseError;
 use crate::store::StoreError;
-use crate::volume::{FrozenVolume, VolumeError};
+use crate::volume::{BackedUp, FrozenVolume, VolumeError};
 
 const CANCELLED: &str = "Cancelled by its owner.";
 
@@ -106,7 +106,13 @@ fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
         // A state owner whose rows were set back has forgotten the commit: only it can make a backup of this.
         pass_the_gate(job, sheet)?;
         let totals = WorkTotals::default();
-        return settle(job, sheet, closed.object_count, taken_at(sheet), totals);
+        return settle(
+            job,
+            sheet,
+            closed.object_count,
+            sheet.frozen.as_ref(),
+            totals,
+        );
     }
     if sheet.committed {
         return close_committed(job, sheet);
@@ -127,7 +133,7 @@ fn make(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
 
     // 8.
     let object_count = close(job, sheet, source.size_bytes(), frozen.taken_at)?;
-    settle(job, sheet, object_count, frozen.taken_at, sealed.totals)
+    settle(job, sheet, object_count, Some(&frozen), sealed.totals)
 }
 
 /// Step 4: the volume stands still, and the state owner knows which view of it this is.
@@ -192,6 +198,13 @@ fn transfer(
         monitor: Arc::new(job.lease.clone()),
     })
     .map_err(unless_beyond_use)?;
+    if let Some(unread_bytes) = sealed.unread_bytes {
+        tracing::info!(
+            unread_bytes,
+            read_bytes = sealed.totals.read.0,
+            "what the kept snapshot shares with the volume was not read"
+        );
+    }
     source
         .check_unchanged()
         .map_err(|error| unless_beyond_use(error.into()))?;
@@ -214,13 +227,14 @@ fn pass_the_gate(job: &Job, sheet: &BackupSheet) -> Result<(), Detour> {
     Ok(())
 }
 
-/// A volume that changed under the reader, or sealed data that is gone: the volume is read again as a new attempt.
+/// A volume that changed under the reader, sealed data that is gone, or blocks that are not what they counted as: the volume is read again as a new attempt.
 fn unless_beyond_use(error: EngineError) -> Detour {
     match error {
         EngineError::Volume(VolumeError::SourceChanged { doing: "read" }) => {
             Detour::Restart("the volume changed while it was read".to_owned())
         }
         EngineError::Gap { .. }
+        | EngineError::Untrue { .. }
         | EngineError::Store(
             StoreError::NoSuchContainer { .. } | StoreError::NoSuchObject { .. },
         ) => Detour::Restart(error.sentence()),
@@ -242,9 +256,14 @@ fn close_committed(job: &Job, sheet: &BackupSheet) -> Result<Done, Detour> {
         })
         .map_err(unless_lost)?;
     let volume_bytes = chain.end.max(sheet.mark);
-    let object_count = close(job, sheet, volume_bytes, taken_at(sheet))?;
+    let object_count = close(
+        job,
+        sheet,
+        volume_bytes,
+        taken_at(sheet, sheet.frozen.as_ref()),
+    )?;
     let totals = WorkTotals::default();
-    settle(job, sheet, object_count, taken_at(sheet), totals)
+    settle(job, sheet, object_count, sheet.frozen.as_ref(), totals)
 }
 
 /// Step 8: the chain of segments becomes the sha256 file ● and the metadata file ●.
@@ -312,13 +331,17 @@ fn settle(
     job: &Job,
     sheet: &BackupSheet,
     object_count: u64,
-    taken_at: Timestamp,
+    frozen: Option<&Frozen>,
     totals: WorkTotals,
 ) -> Result<Done, Detour> {
     job.lease.phase("cleaning");
     // Whoever comes after finds the metadata and is here again: nothing of this can end the job badly.
     let cleared = step!("clean up").in_scope(|| {
-        erase::snapshot(job, Some(&sheet.volume), &sheet.names)?;
+        let backup = BackedUp {
+            backup_id: sheet.backup_id,
+            identity: frozen.map(|frozen| frozen.identity.as_str()),
+        };
+        erase::retire_snapshot(job, &sheet.volume, &sheet.names, &backup)?;
         erase::scratch(job, &sheet.names)
     });
     match cleared {
@@ -326,6 +349,7 @@ fn settle(
         Err(Halt::Lasting(trouble)) => return Err(Detour::Suspended(Suspended::Passing(trouble))),
         Err(other) => return Err(other.into()),
     }
+    let taken_at = taken_at(sheet, frozen);
     let data_timestamp = sheet.record.data_timestamp.unwrap_or(taken_at);
     Ok(Done {
         outcome: Outcome::BackedUp {
@@ -381,8 +405,7 @@ fn erase_although_fenced(job: &Job, sheet: &BackupSheet) {
     ));
 }
 
-/// When the data was frozen, for an execution that did not freeze it.
-fn taken_at(sheet: &BackupSheet) -> Timestamp {
-    let frozen = sheet.frozen.as_ref();
+/// When the data was frozen.
+fn taken_at(sheet: &BackupSheet, frozen: Option<&Frozen>) -> Timestamp {
     frozen.map_or(sheet.record.created_at, |frozen| frozen.taken_at)
 }

@@ -14,6 +14,7 @@ use super::Job;
 use super::halt::{Halt, Trouble};
 use crate::format::metadata;
 use crate::store::{BackupStore, StoreError};
+use crate::volume::BackedUp;
 
 /// Objects removed between two looks at the lease.
 const BATCH: usize = 256;
@@ -107,6 +108,25 @@ pub(super) fn strays(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
     remove(store, container, &unnamed, &|| {
         Ok(job.lease.still_ours()?)
     })
+}
+
+/// The temporary snapshot of a backup that is whole, with what any execution left of it: removed, or kept to compare the
+/// next backup with, as the volume's driver does it.
+pub(super) fn retire_snapshot(
+    job: &Job,
+    volume: &VolumeRef,
+    names: &AttemptNames,
+    backup: &BackedUp<'_>,
+) -> Result<(), Halt> {
+    let Some(snapshot) = &names.snapshot else {
+        return Ok(());
+    };
+    job.lease.still_ours()?;
+    let driver = job.driver(&volume.backend)?;
+    Ok(common::durable!(
+        "erase.snapshot",
+        driver.retire_snapshot(volume, snapshot, backup)
+    )?)
 }
 
 /// The temporary snapshot, with what any execution left of it.

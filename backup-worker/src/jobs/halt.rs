@@ -202,7 +202,8 @@ fn of_engine(error: &EngineError) -> String {
         | EngineError::Parent { .. }
         | EngineError::Sheet { .. }
         | EngineError::TargetTooSmall { .. }
-        | EngineError::Gap { .. } => as_sentence(&error.to_string()),
+        | EngineError::Gap { .. }
+        | EngineError::Untrue { .. } => as_sentence(&error.to_string()),
     }
 }
 

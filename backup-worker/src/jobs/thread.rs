@@ -136,7 +136,7 @@ mod tests {
     use crate::lease::{Hold, Lease, LeaseParts, StateOwner};
     use crate::progress;
     use crate::store::posix::PosixStore;
-    use crate::volume::{FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
+    use crate::volume::{BackedUp, FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
 
     /// A driver with a bug.
     #[derive(Debug)]
@@ -170,6 +170,14 @@ mod tests {
             _: &str,
             _: &str,
         ) -> Result<Option<Box<dyn FrozenVolume>>, VolumeError> {
+            panic!("a bug")
+        }
+        fn retire_snapshot(
+            &self,
+            _: &VolumeRef,
+            _: &str,
+            _: &BackedUp<'_>,
+        ) -> Result<(), VolumeError> {
             panic!("a bug")
         }
         fn remove_snapshot(&self, _: &VolumeRef, _: &str) -> Result<(), VolumeError> {

@@ -12,7 +12,7 @@
 //! independent of each other, and so are objects. Which code runs is asked of the processor when it runs; see [`Path`].
 //! Digests are equal on every path: this is a matter of speed alone, and `sha2` and `md5` stay the reference.
 //!
-//! **Invariant.** Here is the worker's only `unsafe` code but for one system call (`priority.rs`): the call of a kernel, sound because a [`Path`] exists only
+//! **Invariant.** But for three system calls (`priority.rs`, `volume/file/blocks.rs`) here is the worker's only `unsafe` code: the call of a kernel, sound because a [`Path`] exists only
 //! where its instructions do, and loads and stores through references to arrays of just their size.
 
 #[cfg(not(target_arch = "x86_64"))]

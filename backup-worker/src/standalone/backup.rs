@@ -1,7 +1,8 @@
 //! `backup`: a file becomes a backup, by the steps of a job without the state owner between them.
 //!
 //! ```text
-//! freeze ──► engine: objects, segments ●, closing files ●   ──► snapshot and scratch place removed
+//! freeze ──► engine: objects, segments ●, closing files ●   ──► snapshot (unless it is kept) and scratch place removed
+//!              ├─ a block is not what it counted as ────────► all of it removed; once more, trusting nothing
 //!              ╰─ whatever fails, Ctrl-C too ───────────────► all of it removed, metadata file first
 //! ```
 
@@ -14,6 +15,7 @@ use common::domain::{
     Token, UserId, VolumeId, VolumeSource,
 };
 use common::messages::sheet::{BackupRecord, BackupSheet, StoreOptions, StoredBackup, VolumeRef};
+use jiff::ToSpan as _;
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -25,7 +27,7 @@ use crate::format::metadata::MetadataHead;
 use crate::format::sha256file::DigestStream;
 use crate::jobs::erase;
 use crate::store::{BackupStore, StoreError, posix};
-use crate::volume::{FrozenVolume, VolumeDriver};
+use crate::volume::{BackedUp, FrozenVolume, VolumeDriver};
 
 /// What was backed up.
 #[derive(Debug, Serialize)]
@@ -42,6 +44,11 @@ pub(super) struct Report {
     read_bytes: u64,
     stored_bytes: u64,
     skipped_bytes: u64,
+    /// Of those, bytes that a kept snapshot told to be unchanged, and that were not read for it.
+    unread_bytes: u64,
+    warnings: Vec<String>,
+    #[serde(skip)]
+    identity: String,
 }
 
 /// The volume's file and its driver.
@@ -67,13 +74,26 @@ pub(super) fn run(options: &cli::Backup, watch: &Arc<Watch>) -> Result<Report, F
     if options.backup.is_some() {
         refuse_if_stored(&repository, backup_id, watch)?;
     }
-    let sheet = sheet(options, backup_id, source.volume.clone(), parent)?;
+    let mut sheet = sheet(options, backup_id, source.volume.clone(), parent)?;
 
     watch.begin(format!("backing up {backup_id}"));
     let throttle = super::throttle(options.rates);
-    let made = make(&sheet, &source, &store, throttle, watch);
+    let mut made = make(&sheet, &source, &store, &throttle, watch);
+    if let Err(untrue @ EngineError::Untrue { .. }) = &made {
+        let warning = format!("{untrue}; the volume was read in full");
+        remove_helpers(&sheet, &source, &*store, None)?;
+        let volume_id = sheet.volume.volume_id;
+        let later = sheet.record.created_at + 1.second();
+        let container = sheet.names.container.clone();
+        sheet.names = AttemptNames::new(2, container, volume_id, backup_id, later);
+        made = make(&sheet, &source, &store, &throttle, watch);
+        if let Ok(report) = &mut made {
+            report.warnings.push(warning);
+        }
+    }
     watch.end();
-    let removed = remove_helpers(&sheet, &source, &*store, made.is_ok());
+    let identity = made.as_ref().ok().map(|report| report.identity.as_str());
+    let removed = remove_helpers(&sheet, &source, &*store, identity);
     let report = made.map_err(|error| match error {
         EngineError::Store(error) => error.into(), // of what is being written: no stored data is in doubt
         other => Failure::of_engine(backup_id, other),
@@ -95,7 +115,7 @@ fn make(
     sheet: &BackupSheet,
     Source { driver, volume }: &Source,
     store: &Arc<dyn BackupStore>,
-    throttle: Throttle,
+    throttle: &Throttle,
     watch: &Arc<Watch>,
 ) -> Result<Report, EngineError> {
     let monitor = Arc::clone(watch) as Arc<dyn Monitor>;
@@ -110,7 +130,7 @@ fn make(
         source: Arc::clone(&frozen),
         store: Arc::clone(store),
         limits: super::limits(),
-        throttle,
+        throttle: throttle.clone(),
         monitor: Arc::clone(&monitor),
     })?;
     frozen.check_unchanged()?;
@@ -134,26 +154,39 @@ fn make(
         read_bytes: totals.read.0,
         stored_bytes: totals.written.0,
         skipped_bytes: totals.skipped.0,
+        unread_bytes: sealed.unread_bytes.unwrap_or(0),
+        warnings: Vec::new(),
+        identity: frozen.identity().to_owned(),
     })
 }
 
 /// There is one execution, and no other takes over.
 const GENERATION: u64 = 1;
 
-/// Removes the snapshot and the scratch place, and unless the backup is whole all that was stored.
+/// Removes the snapshot and the scratch place, and unless the backup is whole all that was stored. Whole it is if there is
+/// the `identity` of what it was read from.
 fn remove_helpers(
     sheet: &BackupSheet,
-    source: &Source,
+    Source { driver, volume }: &Source,
     store: &dyn BackupStore,
-    is_whole: bool,
+    identity: Option<&str>,
 ) -> Result<(), Failure> {
     let names = &sheet.names;
     let stored = match &names.scratch {
-        Some(scratch) if is_whole => store.remove_scratch(&names.container, scratch),
+        Some(scratch) if identity.is_some() => store.remove_scratch(&names.container, scratch),
         _ => erase::remove_stored::<StoreError>(store, names, &|| Ok(())),
     };
     let snapshot = names.snapshot.as_deref().unwrap_or_default();
-    source.driver.remove_snapshot(&source.volume, snapshot)?;
+    if identity.is_some() {
+        let backup_id = sheet.backup_id;
+        let backup = BackedUp {
+            backup_id,
+            identity,
+        };
+        driver.retire_snapshot(volume, snapshot, &backup)?;
+    } else {
+        driver.remove_snapshot(volume, snapshot)?;
+    }
     Ok(stored?)
 }
 
@@ -299,7 +332,7 @@ impl Source {
         let name = name.to_string_lossy();
         let source = VolumeSource::new(name)
             .map_err(|error| Failure::to(format!("back up {shown}"), &error))?;
-        let driver = crate::files_below(directory);
+        let driver = crate::files_below(directory, options.keep_snapshot);
         let mut volume = VolumeRef {
             volume_id: options.volume_id,
             backend: Token::new("file").expect("`file` is a token"),
@@ -326,6 +359,14 @@ impl fmt::Display for Report {
             ByteCount(self.stored_bytes),
             self.object_count,
             ByteCount(self.skipped_bytes),
-        )
+        )?;
+        if self.unread_bytes > 0 {
+            let unread = ByteCount(self.unread_bytes);
+            write!(f, ", of which {unread} are shared with the kept snapshot")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
+        }
+        Ok(())
     }
 }

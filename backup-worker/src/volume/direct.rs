@@ -84,7 +84,7 @@ pub(super) mod tests {
     use rustix::io::{ReadWriteFlags, preadv2};
 
     use super::*;
-    use crate::volume::file::tests::skipped;
+    use crate::volume::testing::skipped;
 
     const LENGTH: usize = 1 << 20;
 

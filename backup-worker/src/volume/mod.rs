@@ -12,10 +12,13 @@
 
 mod direct;
 mod file;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt::Debug;
 use std::io;
 
+use common::domain::BackupId;
 use common::messages::sheet::{SnapshotRef, VolumeRef};
 use jiff::Timestamp;
 
@@ -165,7 +168,21 @@ pub trait VolumeDriver: Debug + Send + Sync {
         identity: &str,
     ) -> Result<Option<Box<dyn FrozenVolume>>, VolumeError>;
 
+    /// Puts away the temporary snapshot `snapshot` of a backup that is whole, with what any generation left of it. It is
+    /// removed, or kept for the next backup of the volume to be compared with, if the driver does that and can; what was
+    /// kept of earlier backups of the volume goes. Put away already is success.
+    ///
+    /// # Errors
+    /// [`VolumeError::Refused`] for a name that does not begin `bk-`.
+    fn retire_snapshot(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &str,
+        backup: &BackedUp<'_>,
+    ) -> Result<(), VolumeError>;
+
     /// Removes the temporary snapshot `snapshot` and what any generation left of it. Gone already is success.
+    /// What is kept of other backups stays.
     ///
     /// # Errors
     /// [`VolumeError::Refused`] for a name that does not begin `bk-`.
@@ -195,6 +212,15 @@ pub trait VolumeDriver: Debug + Send + Sync {
     /// # Errors
     /// [`VolumeError::Held`] when another process has the lock.
     fn open_target(&self, volume: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError>;
+}
+
+/// A whole backup, as its snapshot is put away.
+#[derive(Debug, Clone, Copy)]
+pub struct BackedUp<'a> {
+    /// Which.
+    pub backup_id: BackupId,
+    /// The identity of the frozen view that all of it was read from, if it is known.
+    pub identity: Option<&'a str>,
 }
 
 /// A run of bytes of a volume.
@@ -252,6 +278,17 @@ pub trait FrozenVolume: Debug + Send + Sync {
     /// # Errors
     /// [`VolumeError::SourceChanged`].
     fn check_unchanged(&self) -> Result<(), VolumeError>;
+
+    /// What can tell, without reading, which bytes are those that the backup `parent` was made of; `None` when
+    /// nothing can.
+    fn unchanged_since(&self, parent: BackupId) -> Option<Box<dyn Unchanged>>;
+}
+
+/// Tells which bytes of a frozen volume are as an earlier backup of it has them.
+pub trait Unchanged: Debug + Send + Sync {
+    /// Puts into `ranges` the runs of `extent` that are the same for certain: in order, none touching another. What
+    /// cannot be told is not the same.
+    fn unchanged_in(&self, extent: Extent, ranges: &mut Vec<Extent>);
 }
 
 /// A volume that a restore writes, locked.

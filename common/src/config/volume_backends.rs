@@ -12,6 +12,9 @@ pub struct VolumeBackend {
     pub driver: VolumeBackendDriver,
     /// Root directory, for `file`.
     pub path: PathBuf,
+    /// Whether the snapshot of each volume's last backup is kept, so that the next one reads only what was written since.
+    #[serde(default)]
+    pub keep_snapshot: bool,
 }
 
 /// What drives volumes.

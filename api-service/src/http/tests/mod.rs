@@ -103,6 +103,7 @@ impl Api {
         let backend = VolumeBackend {
             driver: VolumeBackendDriver::File,
             path: directory.path().join("volumes"),
+            keep_snapshot: false,
         };
         settings.volume_backends.insert(token("fast"), backend);
         change(&mut settings);

@@ -13,6 +13,15 @@ use super::stripe::StripeDone;
 use crate::engine::line::Line;
 use crate::engine::{EngineError, EngineLimits, Monitor, Progress, Stop};
 
+/// What the collector has counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Collected {
+    /// Sums.
+    pub(super) totals: WorkTotals,
+    /// Bytes that were not read, because they are as the parent has them.
+    pub(super) unread_bytes: u64,
+}
+
 /// Collects all stripes of a backup from byte `start` on and seals them. Returns the totals when the channel ends.
 pub(super) fn collect(
     receiver: &Receiver<StripeDone>,
@@ -22,9 +31,10 @@ pub(super) fn collect(
     limits: &EngineLimits,
     sealer: &mut Sealer<'_>,
     monitor: &dyn Monitor,
-) -> Result<WorkTotals, EngineError> {
+) -> Result<Collected, EngineError> {
     let mut waiting: BTreeMap<u64, StripeDone> = BTreeMap::new();
     let mut next = 0;
+    let mut unread_bytes = 0;
     let mut progress = Progress {
         done_bytes: start,
         totals: WorkTotals {
@@ -38,6 +48,7 @@ pub(super) fn collect(
         match receiver.recv_timeout(seal_by.saturating_duration_since(Instant::now())) {
             Ok(done) => {
                 count(&mut progress, &done);
+                unread_bytes += done.unread_bytes;
                 monitor.advanced(progress);
                 waiting.insert(done.number, done);
             }
@@ -58,14 +69,18 @@ pub(super) fn collect(
             seal_by = Instant::now() + limits.seal_after;
         }
     }
+    let collected = Collected {
+        totals: progress.totals,
+        unread_bytes,
+    };
     if next == layout.chunk_count() - layout.chunks_before(start) {
         sealer.seal()?;
-        return Ok(progress.totals);
+        return Ok(collected);
     }
     // Fewer stripes than planned. The worker is stopping, and what it had in hand is done and sealed; or a thread
     // failed, and its error tells why. What that left unsealed is nobody's.
     match monitor.keep_going() {
-        Ok(()) => Ok(progress.totals),
+        Ok(()) => Ok(collected),
         Err(stop) => {
             if stop == Stop::Draining {
                 sealer.seal()?;

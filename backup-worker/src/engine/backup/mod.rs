@@ -8,6 +8,8 @@
 //! └────────────────┘    │   shelf: MD5 of several chunks' ◄─ part      │    │ monitor: sealed(mark)   │
 //!    locked, in order   └──────────────────────────────────────────────┘    └─────────────────────────┘
 //! ```
+//!
+//! What the driver knows to be as the parent has it is neither read nor digested ([`trust`]).
 
 mod collect;
 mod object;
@@ -16,6 +18,7 @@ mod read;
 mod resume;
 mod seal;
 mod stripe;
+mod trust;
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -27,6 +30,7 @@ use self::plan::{Layout, Stripe, Stripes};
 use self::read::ChunkReader;
 use self::seal::Sealer;
 use self::stripe::{StripeDone, StripeRunner};
+use self::trust::Trust;
 use super::line::Line;
 use super::shelf::Shelf;
 use super::zeros::ZeroObject;
@@ -61,6 +65,8 @@ pub struct Sealed {
     pub object_count: u64,
     /// Sums.
     pub totals: WorkTotals,
+    /// Bytes that were known to be as the parent has them, and were not read; `None` when the driver knows nothing.
+    pub unread_bytes: Option<u64>,
 }
 
 /// Reads the volume, stores its objects and seals them in segments, from where the attempt's segments end to the
@@ -113,6 +119,7 @@ fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
         }
     };
 
+    let trust = Trust::of(sheet, source, layout.block_size);
     let place = Scratch {
         store,
         container: &names.container,
@@ -130,6 +137,7 @@ fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
             ChunkReader::new(source, layout.chunk_size, layout.block_size, threads, pace),
             ObjectMaker::new(place, sheet.options.compression, &zeros, pace),
             layout.block_size,
+            trust.as_ref(),
         );
         // A collector that is gone has halted the line.
         let finish = |done| drop(results.send(done));
@@ -159,7 +167,7 @@ fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
         shelf.clear(finish);
         Ok(())
     };
-    let totals = crew::run(threads, &line, work, |results| {
+    let collected = crew::run(threads, &line, work, |results| {
         collect::collect(
             results,
             &line,
@@ -172,7 +180,8 @@ fn seal_all(task: &BackupTask<'_>) -> Result<Sealed, EngineError> {
     })?;
     Ok(Sealed {
         object_count: sealer.object_count(),
-        totals,
+        totals: collected.totals,
+        unread_bytes: trust.map(|_| collected.unread_bytes),
     })
 }
 

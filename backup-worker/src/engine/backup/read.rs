@@ -1,5 +1,7 @@
 //! Reading one chunk of the frozen volume, without reading its holes.
 
+use std::ops::Range;
+
 use crate::engine::EngineError;
 use crate::engine::pages::Pages;
 use crate::engine::shelf::Buffer;
@@ -57,10 +59,12 @@ impl<'a> ChunkReader<'a> {
         }
     }
 
-    /// Reads the bytes of `extent`, at most a chunk, into `buffer`.
+    /// Reads the `wanted` runs of blocks of `extent`, at most a chunk, into `buffer`. In other blocks of the buffer
+    /// is anything, and they count as holes.
     pub(super) fn read<'b>(
         &'b mut self,
         extent: Extent,
+        wanted: &[Range<usize>],
         buffer: &'b mut Buffer,
     ) -> Result<Chunk<'b>, EngineError> {
         let Buffer { bytes, zeroed } = buffer;
@@ -72,28 +76,38 @@ impl<'a> ChunkReader<'a> {
         self.holes.clear();
         self.holes.resize(length.div_ceil(self.block_size), true);
         let mut read_bytes = 0;
-        let mut filled = extent.offset;
-        while let Some(data) = self.data_from(filled, extent.end())? {
-            if !*zeroed {
-                bytes[index(filled - extent.offset)..index(data.offset - extent.offset)].fill(0);
+        for run in wanted {
+            let (start, end) = (
+                run.start * self.block_size,
+                length.min(run.end * self.block_size),
+            );
+            let is_whole = end - start == length;
+            let mut filled = start;
+            let place = |at: u64| index(at - extent.offset);
+            let until = extent.offset + end as u64;
+            while let Some(data) = self.data_from(extent.offset + filled as u64, until)? {
+                let (from, to) = (place(data.offset), place(data.end()));
+                if !*zeroed {
+                    bytes[filled..from].fill(0);
+                }
+                *zeroed = false;
+                self.pace.read(data.length); // before anything is read ahead
+                if is_whole {
+                    self.ask_for_the_next(extent);
+                }
+                self.source.read_at(data.offset, &mut bytes[from..to])?;
+                self.source.was_read(data);
+                self.holes[from / self.block_size..to.div_ceil(self.block_size)].fill(false);
+                read_bytes += data.length;
+                filled = to;
             }
-            let start = index(data.offset - extent.offset);
-            let end = index(data.end() - extent.offset);
-            *zeroed = false;
-            self.pace.read(data.length); // before anything is read ahead
-            self.ask_for_the_next(extent);
-            self.source.read_at(data.offset, &mut bytes[start..end])?;
-            self.source.was_read(data);
-            self.holes[start / self.block_size..end.div_ceil(self.block_size)].fill(false);
-            read_bytes += data.length;
-            filled = data.end();
-        }
-        if !*zeroed {
-            let tail = index(filled - extent.offset);
-            // An untouched chunk makes the whole buffer zeros, so that a long hole is filled once.
-            let end = if tail == 0 { bytes.len() } else { length };
-            bytes[tail..end].fill(0);
-            *zeroed = tail == 0;
+            if !*zeroed {
+                // An untouched chunk makes the whole buffer zeros, so that a long hole is filled once.
+                let is_untouched = is_whole && filled == 0;
+                let end = if is_untouched { bytes.len() } else { end };
+                bytes[filled..end].fill(0);
+                *zeroed = is_untouched;
+            }
         }
         Ok(Chunk {
             data: &bytes[..length],
@@ -167,6 +181,7 @@ mod tests {
                         offset: 0,
                         length: 2048,
                     },
+                    &[0..4],
                     &mut buffer,
                 )
                 .unwrap();
@@ -179,6 +194,7 @@ mod tests {
                         offset: 2048,
                         length: 2048,
                     },
+                    &[0..4],
                     &mut buffer,
                 )
                 .unwrap();
@@ -204,6 +220,7 @@ mod tests {
                         offset,
                         length: 1024,
                     },
+                    &[0..2],
                     &mut buffer,
                 )
                 .unwrap();

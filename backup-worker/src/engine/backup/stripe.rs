@@ -10,6 +10,7 @@ use tracing::Span;
 use super::object::{MadeObject, ObjectMaker};
 use super::plan::{Stripe, changed_runs};
 use super::read::ChunkReader;
+use super::trust::{Choice, Trust};
 use crate::engine::EngineError;
 use crate::engine::digest::{BlockDigest, ZeroDigests, digest_blocks, is_zero};
 use crate::engine::shelf::{Buffer, Done, Wanted};
@@ -30,6 +31,8 @@ pub(super) struct StripeDone {
     pub(super) read_bytes: u64,
     /// Bytes that were zeros, or as the parent has them.
     pub(super) skipped_bytes: u64,
+    /// Bytes that were not read, because they are as the parent has them.
+    pub(super) unread_bytes: u64,
 }
 
 impl Done for StripeDone {
@@ -44,6 +47,8 @@ pub(super) struct StripeRunner<'a> {
     reader: ChunkReader<'a>,
     maker: ObjectMaker<'a>,
     block_size: usize,
+    trust: Option<&'a Trust>,
+    choice: Choice,
     zeros: ZeroDigests,
     nonzero: Vec<usize>,
     runs: Vec<Range<usize>>,
@@ -52,11 +57,18 @@ pub(super) struct StripeRunner<'a> {
 }
 
 impl<'a> StripeRunner<'a> {
-    pub(super) fn new(reader: ChunkReader<'a>, maker: ObjectMaker<'a>, block_size: usize) -> Self {
+    pub(super) fn new(
+        reader: ChunkReader<'a>,
+        maker: ObjectMaker<'a>,
+        block_size: usize,
+        trust: Option<&'a Trust>,
+    ) -> Self {
         Self {
             reader,
             maker,
             block_size,
+            trust,
+            choice: Choice::default(),
             zeros: ZeroDigests::new(block_size),
             nonzero: Vec::new(),
             runs: Vec::new(),
@@ -73,7 +85,21 @@ impl<'a> StripeRunner<'a> {
         buffer: &mut Buffer,
     ) -> Result<(StripeDone, Vec<Wanted>), EngineError> {
         let extent = stripe.extent;
-        let chunk = self.reading.in_scope(|| self.reader.read(extent, buffer))?;
+        let parent = stripe.parent.as_deref();
+        let trusted = self.trust.zip(parent);
+        if let Some((trust, parent)) = trusted {
+            self.choice.part(trust, extent, parent.len());
+            if self.choice.read.is_empty() {
+                return Ok((self.unread(number, extent, parent), Vec::new()));
+            }
+        } else {
+            let length = usize::try_from(extent.length).expect("a chunk fits into memory");
+            self.choice.all(length.div_ceil(self.block_size));
+        }
+        let wanted = &self.choice.read;
+        let chunk = self
+            .reading
+            .in_scope(|| self.reader.read(extent, wanted, buffer))?;
 
         let digesting = self.digesting.enter();
         let mut digests = Vec::with_capacity(chunk.holes.len());
@@ -86,8 +112,11 @@ impl<'a> StripeRunner<'a> {
         }
         digest_blocks(chunk.data, self.block_size, &self.nonzero, &mut digests);
         drop(digesting);
+        if let Some((trust, parent)) = trusted {
+            self.choice.settle(trust, extent, parent, &mut digests)?;
+        }
 
-        changed_runs(&digests, stripe.parent.as_deref(), &mut self.runs);
+        changed_runs(&digests, parent, &mut self.runs);
         let mut objects = Vec::with_capacity(self.runs.len());
         let mut wanted = Vec::with_capacity(self.runs.len());
         let mut worked = 0;
@@ -112,7 +141,21 @@ impl<'a> StripeRunner<'a> {
             objects,
             read_bytes: chunk.read_bytes,
             skipped_bytes: extent.length.saturating_sub(worked),
+            unread_bytes: self.choice.unread_bytes,
         };
         Ok((done, wanted))
+    }
+
+    /// A stripe of which nothing has to be looked at.
+    fn unread(&self, number: u64, extent: Extent, parent: &[BlockDigest]) -> StripeDone {
+        StripeDone {
+            number,
+            extent,
+            digests: parent.to_vec(),
+            objects: Vec::new(),
+            read_bytes: 0,
+            skipped_bytes: extent.length,
+            unread_bytes: self.choice.unread_bytes,
+        }
     }
 }

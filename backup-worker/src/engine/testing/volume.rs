@@ -3,15 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use common::domain::BackupId;
 use jiff::Timestamp;
 
-use crate::volume::{Extent, FrozenVolume, TargetVolume, VolumeError};
+use crate::volume::{Extent, FrozenVolume, TargetVolume, Unchanged, VolumeError};
 
 /// A volume that knows which of its bytes were written.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct MemoryVolume {
     bytes: Vec<u8>,
     written: Vec<bool>,
+    unchanged: Option<Vec<Extent>>,
+    reads: Arc<Mutex<Vec<Extent>>>,
 }
 
 impl MemoryVolume {
@@ -20,7 +23,19 @@ impl MemoryVolume {
         Self {
             bytes: vec![0; size],
             written: vec![false; size],
+            unchanged: None,
+            reads: Arc::default(),
         }
+    }
+
+    /// From now on it tells that these ranges are as any parent has them, whether or not they are.
+    pub(in crate::engine) fn tell_unchanged(&mut self, ranges: Vec<Extent>) {
+        self.unchanged = Some(ranges);
+    }
+
+    /// What was read of it and its frozen views since this was asked last.
+    pub(in crate::engine) fn take_reads(&self) -> Vec<Extent> {
+        std::mem::take(&mut *self.reads.lock().unwrap())
     }
 
     pub(in crate::engine) fn bytes(&self) -> &[u8] {
@@ -62,6 +77,10 @@ impl FrozenVolume for MemoryVolume {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VolumeError> {
+        self.reads.lock().unwrap().push(Extent {
+            offset,
+            length: buffer.len() as u64,
+        });
         let offset = usize::try_from(offset).unwrap();
         buffer.copy_from_slice(&self.bytes[offset..offset + buffer.len()]);
         Ok(())
@@ -96,6 +115,29 @@ impl FrozenVolume for MemoryVolume {
 
     fn check_unchanged(&self) -> Result<(), VolumeError> {
         Ok(())
+    }
+
+    fn unchanged_since(&self, _parent: BackupId) -> Option<Box<dyn Unchanged>> {
+        let told = self.unchanged.clone()?;
+        Some(Box::new(Told(told)))
+    }
+}
+
+/// Says what it was told to say.
+#[derive(Debug)]
+struct Told(Vec<Extent>);
+
+impl Unchanged for Told {
+    fn unchanged_in(&self, extent: Extent, ranges: &mut Vec<Extent>) {
+        ranges.clear();
+        ranges.extend(self.0.iter().filter_map(|told| {
+            let offset = told.offset.max(extent.offset);
+            let end = told.end().min(extent.end());
+            (offset < end).then(|| Extent {
+                offset,
+                length: end - offset,
+            })
+        }));
     }
 }
 

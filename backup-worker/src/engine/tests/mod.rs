@@ -8,4 +8,5 @@ mod resume;
 mod shapes;
 mod stops;
 mod throttled;
+mod trust;
 mod zeros;

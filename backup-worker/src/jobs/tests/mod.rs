@@ -1,6 +1,7 @@
 //! Jobs from their grant to their end, on real files: what happens to them when calls fail, and who goes on.
 
 mod faults;
+mod kept;
 mod owner;
 mod places;
 mod sleepers;

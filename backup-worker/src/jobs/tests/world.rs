@@ -34,6 +34,7 @@ const LAST_EXECUTIONS: u64 = 2;
 
 pub(super) struct World {
     directory: tempfile::TempDir,
+    volumes: PathBuf,
     pub(super) env: Arc<Environment>,
     pub(super) faults: Faults,
     volume_id: VolumeId,
@@ -43,17 +44,26 @@ impl World {
     /// To be made on a runtime.
     pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (target, volumes) = (
-            directory.path().join("target"),
-            directory.path().join("volumes"),
-        );
+        let volumes = directory.path().join("volumes");
         std::fs::create_dir(&volumes).unwrap();
+        Self::of(directory, volumes, false)
+    }
+
+    /// One that keeps the snapshot of the last backup; the volumes are in this directory.
+    pub(super) fn keeping(volumes: &Path) -> Self {
+        Self::of(tempfile::tempdir().unwrap(), volumes.to_owned(), true)
+    }
+
+    fn of(directory: tempfile::TempDir, volumes: PathBuf, keeps: bool) -> Self {
+        let target = directory.path().join("target");
         init_target(&target).unwrap();
         let faults = Faults::default();
         let store = FaultyStore::new(Arc::new(PosixStore::new(target, None)), &faults);
-        let driver = FaultyVolumes::new(Arc::new(FileVolumes::new(volumes)), &faults);
+        let driver = FileVolumes::new(&volumes).keeping_snapshots(keeps);
+        let driver = FaultyVolumes::new(Arc::new(driver), &faults);
         Self {
             directory,
+            volumes,
             env: Arc::new(environment(driver, store, 8192)),
             faults,
             volume_id: VolumeId::new(),
@@ -65,7 +75,7 @@ impl World {
     }
 
     pub(super) fn volumes(&self) -> PathBuf {
-        self.directory.path().join("volumes")
+        self.volumes.clone()
     }
 
     fn volume(&self, source: &str) -> VolumeRef {

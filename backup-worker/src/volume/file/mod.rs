@@ -3,18 +3,22 @@
 //! * [`place`]: finding a file without leaving the root
 //! * [`snapshot`]: freezing by reflink, by a steady copy, or not at all
 //! * [`opened`]: the frozen view and the locked target
+//! * [`kept`], [`shared`], [`blocks`]: the snapshot that is kept of the last backup, and what was not written since
 //! * [`data`], [`stamp`]: holes, and what tells one file from another
 //!
 //! A snapshot lies in the directory of its volume, where the file system can share blocks with it.
 //! Where it cannot, an unattached volume is read in place and watched; an attached one is copied.
 
+mod blocks;
 mod data;
+mod kept;
 mod opened;
 mod place;
+mod shared;
 mod snapshot;
 mod stamp;
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
 
 use std::path::PathBuf;
 
@@ -22,7 +26,7 @@ use common::domain::ByteCount;
 use common::messages::sheet::{SnapshotRef, VolumeRef};
 use rustix::fs::OFlags;
 
-use super::{FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
+use super::{BackedUp, FrozenVolume, TargetVolume, VolumeDriver, VolumeError};
 use opened::{FrozenFile, LockedFile};
 use place::Place;
 use snapshot::{Made, Making};
@@ -31,6 +35,7 @@ use snapshot::{Made, Making};
 #[derive(Debug, Clone)]
 pub struct FileVolumes {
     root: PathBuf,
+    keep_snapshots: bool,
 }
 
 impl FileVolumes {
@@ -38,11 +43,34 @@ impl FileVolumes {
     /// that is mounted later, or again, is found.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            keep_snapshots: false,
+        }
+    }
+
+    /// The same; with `keep` it keeps the snapshot of each volume's last backup, and tells by it what was not written
+    /// since.
+    #[must_use]
+    pub fn keeping_snapshots(self, keep: bool) -> Self {
+        Self {
+            keep_snapshots: keep,
+            ..self
+        }
     }
 
     fn place(&self, volume: &VolumeRef) -> Result<Place, VolumeError> {
         Place::find(&self.root, volume.source.as_str())
+    }
+
+    /// Opens a published snapshot of the volume; `None` when there is none.
+    fn snapshot(
+        &self,
+        place: Place,
+        volume: &VolumeRef,
+    ) -> Result<Option<FrozenFile>, VolumeError> {
+        let compared_with = self.keep_snapshots.then_some(volume.volume_id);
+        FrozenFile::snapshot(place, compared_with)
     }
 
     /// Where an owner's snapshot is, or may come to be.
@@ -112,6 +140,7 @@ impl VolumeDriver for FileVolumes {
             found => found?,
         };
         place.remove(false)?;
+        kept::remove_of_volume(&place, volume.volume_id, None)?;
         // This makes the directory durable too.
         snapshot::remove_all(&place.beside(&snapshot::staged_volume(volume.volume_id))?)
     }
@@ -125,7 +154,7 @@ impl VolumeDriver for FileVolumes {
     ) -> Result<Box<dyn FrozenVolume>, VolumeError> {
         snapshot::check_name(snapshot)?;
         let source = self.place(volume)?;
-        if let Some(frozen) = FrozenFile::snapshot(source.beside(snapshot)?)? {
+        if let Some(frozen) = self.snapshot(source.beside(snapshot)?, volume)? {
             return Ok(Box::new(frozen));
         }
         let name = source.beside(snapshot)?;
@@ -137,7 +166,8 @@ impl VolumeDriver for FileVolumes {
             size_bytes_min: 0,
         })?;
         match made {
-            Made::Published => FrozenFile::snapshot(name)?
+            Made::Published => self
+                .snapshot(name, volume)?
                 .map(|frozen| Box::new(frozen) as Box<dyn FrozenVolume>)
                 .ok_or_else(|| VolumeError::NoSuchSnapshot {
                     snapshot: snapshot.to_owned(),
@@ -154,7 +184,7 @@ impl VolumeDriver for FileVolumes {
     ) -> Result<Option<Box<dyn FrozenVolume>>, VolumeError> {
         snapshot::check_name(snapshot)?;
         let opened = self.place(volume).and_then(|source| {
-            match FrozenFile::snapshot(source.beside(snapshot)?)? {
+            match self.snapshot(source.beside(snapshot)?, volume)? {
                 Some(frozen) => Ok(frozen),
                 None => FrozenFile::in_place(source),
             }
@@ -164,6 +194,24 @@ impl VolumeDriver for FileVolumes {
             Ok(_) | Err(VolumeError::NoSuchVolume { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn retire_snapshot(
+        &self,
+        volume: &VolumeRef,
+        snapshot: &str,
+        backup: &BackedUp<'_>,
+    ) -> Result<(), VolumeError> {
+        snapshot::check_name(snapshot)?;
+        let temporary = match self.place(volume) {
+            Err(VolumeError::NoSuchVolume { .. }) => return Ok(()),
+            place => place?.beside(snapshot)?,
+        };
+        if self.keep_snapshots {
+            return kept::keep(&temporary, volume.volume_id, backup);
+        }
+        snapshot::remove_all(&temporary)?;
+        kept::remove_of_volume(&temporary, volume.volume_id, None)
     }
 
     fn remove_snapshot(&self, volume: &VolumeRef, snapshot: &str) -> Result<(), VolumeError> {
@@ -190,7 +238,7 @@ impl VolumeDriver for FileVolumes {
     }
 
     fn open_snapshot(&self, snapshot: &SnapshotRef) -> Result<Box<dyn FrozenVolume>, VolumeError> {
-        match FrozenFile::snapshot(self.place_of(snapshot)?)? {
+        match self.snapshot(self.place_of(snapshot)?, &snapshot.volume)? {
             Some(frozen) => Ok(Box::new(frozen)),
             None => Err(no_such(snapshot)),
         }

@@ -4,14 +4,15 @@ use std::fs::File;
 use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 
+use common::domain::{BackupId, VolumeId};
 use jiff::Timestamp;
 use rustix::fs::{Advice, FlockOperation, OFlags};
 use rustix::io::Errno;
 
-use super::super::{DirectFile, Extent, FrozenVolume, TargetVolume, VolumeError};
-use super::data;
+use super::super::{DirectFile, Extent, FrozenVolume, TargetVolume, Unchanged, VolumeError};
 use super::place::Place;
 use super::stamp::Stamp;
+use super::{data, kept};
 
 /// A snapshot file, or an unattached volume that is read in place.
 #[derive(Debug)]
@@ -23,11 +24,16 @@ pub(super) struct FrozenFile {
     frozen_at: Option<Timestamp>,
     /// For a volume that is read in place: what it looked like when it was opened.
     in_place: Option<Stamp>,
+    /// The volume, where a snapshot may be kept of its last backup.
+    compared_with: Option<VolumeId>,
 }
 
 impl FrozenFile {
     /// Opens a published snapshot; `None` when there is none.
-    pub(super) fn snapshot(place: Place) -> Result<Option<Self>, VolumeError> {
+    pub(super) fn snapshot(
+        place: Place,
+        compared_with: Option<VolumeId>,
+    ) -> Result<Option<Self>, VolumeError> {
         let Some(file) = place.open(OFlags::RDONLY)? else {
             return Ok(None);
         };
@@ -39,6 +45,7 @@ impl FrozenFile {
             identity: stamp.file_identity(),
             frozen_at: stamp.modified_at(),
             in_place: None,
+            compared_with,
         }))
     }
 
@@ -53,6 +60,7 @@ impl FrozenFile {
             identity: stamp.content_identity(),
             frozen_at: None,
             in_place: Some(stamp),
+            compared_with: None,
         })
     }
 }
@@ -103,6 +111,18 @@ impl FrozenVolume for FrozenFile {
             Ok(())
         } else {
             Err(VolumeError::SourceChanged { doing: "read" })
+        }
+    }
+
+    fn unchanged_since(&self, parent: BackupId) -> Option<Box<dyn Unchanged>> {
+        let volume = self.compared_with?;
+        match kept::shared_with(&self.place, &self.file, volume, parent) {
+            Ok(shared) => shared.map(|shared| Box::new(shared) as Box<dyn Unchanged>),
+            Err(error) => {
+                let error = common::telemetry::error_chain(&error);
+                tracing::warn!(error, "the kept snapshot is of no use; all data is read");
+                None
+            }
         }
     }
 }

@@ -105,6 +105,17 @@ impl Place {
         }
     }
 
+    /// Makes a file without a name in the same directory, which is gone when it is closed; `None` where the file system
+    /// has none such.
+    pub(super) fn unnamed(&self) -> Result<Option<File>, VolumeError> {
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.dir, ".", flags, PRIVATE) {
+            Ok(fd) => Ok(Some(File::from(fd))),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(self.io("make a file beside", errno.into())),
+        }
+    }
+
     /// Removes the file and tells whether there was one. A directory is refused; of a symbolic link
     /// only the link goes, and only if `link_too`.
     pub(super) fn remove(&self, link_too: bool) -> Result<bool, VolumeError> {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 /// Everything the file system says about a file that changes when the file does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
+    pub(super) device: (u32, u32),
     inode: u64,
     born: Option<(i64, u32)>,
     pub(super) size_bytes: u64,
@@ -22,6 +23,7 @@ impl Stamp {
         let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, wanted)?;
         let time = |at: StatxTimestamp| (at.tv_sec, at.tv_nsec);
         Ok(Self {
+            device: (stat.stx_dev_major, stat.stx_dev_minor),
             inode: stat.stx_ino,
             born: (stat.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| time(stat.stx_btime)),
             size_bytes: stat.stx_size,

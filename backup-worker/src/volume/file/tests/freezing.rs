@@ -63,7 +63,7 @@ fn of_two_generations_that_freeze_both_get_the_same_snapshot() {
     })
     .unwrap();
     assert_eq!(late, Made::Published);
-    let third = FrozenFile::snapshot(name).unwrap().unwrap();
+    let third = FrozenFile::snapshot(name, None).unwrap().unwrap();
     assert_eq!(third.identity(), first.identity());
     assert_eq!(names(dir.path()), [SNAPSHOT, "vol"]);
 }

@@ -1,5 +1,6 @@
 mod freezing;
 mod hostile;
+mod kept;
 mod snapshots;
 mod xfs;
 
@@ -13,6 +14,7 @@ use common::domain::{GIB, Token, VolumeId, VolumeSource};
 use tempfile::TempDir;
 
 use super::super::direct::tests::is_cached;
+use super::super::testing::{Kind, Mount, skipped};
 use super::super::{Extent, FrozenVolume};
 use super::*;
 
@@ -194,13 +196,4 @@ fn a_backend_that_is_not_mounted_may_come_back() {
     let driver = FileVolumes::new(dir.path().join("not-mounted"));
     let error = driver.inspect(&volume("vol")).unwrap_err();
     assert!(matches!(error, VolumeError::BackendAway(_)) && error.is_transient());
-}
-
-/// Says on standard error that a test could not run here; `grep -c SKIPPED:` counts them.
-#[expect(
-    clippy::print_stderr,
-    reason = "a skipped test must be seen by who runs it"
-)]
-pub(in crate::volume) fn skipped(reason: &str) {
-    eprintln!("SKIPPED: {reason}");
 }
