@@ -96,6 +96,7 @@ impl World {
                 driver: VolumeBackendDriver::File,
                 path: "/nowhere".into(),
                 keep_snapshot: false,
+                restore_differing: false,
             },
         )]);
         settings.quota.backups = 1000;

@@ -92,6 +92,9 @@ pub struct Restore {
     /// Write over an existing FILE in place. It has to be large enough.
     #[arg(long)]
     pub force: bool,
+    /// Read what an existing FILE has, and write only what differs: blocks that it shares with snapshots stay shared.
+    #[arg(long, requires = "force")]
+    pub differing: bool,
     #[command(flatten)]
     pub rates: Rates,
     /// Print the outcome as JSON, and no progress.

@@ -208,7 +208,9 @@ fn environment(
         .map(|(name, backend)| {
             let driver: Arc<dyn VolumeDriver> = match backend.driver {
                 VolumeBackendDriver::File => Arc::new(
-                    FileVolumes::new(&backend.path).keeping_snapshots(backend.keep_snapshot),
+                    FileVolumes::new(&backend.path)
+                        .keeping_snapshots(backend.keep_snapshot)
+                        .restoring_differing(backend.restore_differing),
                 ),
             };
             (name.clone(), driver)

@@ -19,6 +19,7 @@ pub struct Builder {
     pub(crate) proxied: bool,
     pub(crate) own_logins: bool,
     pub(crate) target_files: Option<PathBuf>,
+    pub(crate) volumes: Option<PathBuf>,
     pub(crate) settings: Vec<(String, String)>,
 }
 
@@ -34,6 +35,7 @@ impl Builder {
             proxied: false,
             own_logins: false,
             target_files: None,
+            volumes: None,
             settings: Vec::new(),
         }
     }
@@ -100,6 +102,12 @@ impl Builder {
     /// Where the files of the target really are, when the services know it as something else, such as a share.
     pub fn target_files(mut self, directory: &Path) -> Self {
         self.target_files = Some(directory.to_owned());
+        self
+    }
+
+    /// The directory of the volumes, for example on a file system that shares blocks between files.
+    pub fn volumes_in(mut self, directory: &Path) -> Self {
+        self.volumes = Some(directory.to_owned());
         self
     }
 

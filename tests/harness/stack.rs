@@ -57,7 +57,8 @@ impl TestStack {
             std::fs::create_dir(&path).expect("a directory can be made");
             path
         };
-        let (volumes, backups, logs) = (within("volumes"), within("backups"), within("logs"));
+        let (backups, logs) = (within("backups"), within("logs"));
+        let volumes = wishes.volumes.unwrap_or_else(|| within("volumes"));
         let strikes = within("strikes");
         let config = root.join("emberkeep.toml");
         let text = configuration(&broker, &database.url_in(root), &volumes, &backups);

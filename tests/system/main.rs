@@ -10,6 +10,7 @@ mod cancels;
 mod checks;
 mod deletes;
 mod imports;
+mod kept;
 mod lists;
 mod messages;
 mod metrics;

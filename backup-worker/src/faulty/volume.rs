@@ -145,6 +145,10 @@ impl VolumeDriver for FaultyVolumes {
         })
     }
 
+    fn restores_differing(&self) -> bool {
+        self.inner.restores_differing()
+    }
+
     fn open_target(&self, volume: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError> {
         let name = volume.source.as_str();
         let inner = call(&self.faults, Verb::OpenTarget, name, || {

@@ -38,6 +38,9 @@ pub(super) fn run(job: &Job, sheet: &RestoreSheet) -> Result<Done, Halt> {
         target_holds: match (sheet.volume_is_new, job.generation) {
             (true, 1) => TargetHolds::Zeros,
             (true, _) => TargetHolds::Leftovers,
+            (false, _) if job.driver(&sheet.volume.backend)?.restores_differing() => {
+                TargetHolds::Similar
+            }
             (false, _) => TargetHolds::Anything,
         },
         mark: sheet.mark,

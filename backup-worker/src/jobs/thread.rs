@@ -192,6 +192,9 @@ mod tests {
         fn delete_snapshot(&self, _: &SnapshotRef) -> Result<(), VolumeError> {
             panic!("a bug")
         }
+        fn restores_differing(&self) -> bool {
+            panic!("a bug")
+        }
         fn open_target(&self, _: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError> {
             panic!("a bug")
         }

@@ -57,6 +57,7 @@ pub(super) fn run(options: &cli::Restore, watch: &Arc<Watch>) -> Result<Report, 
         target: Arc::clone(&output) as Arc<dyn TargetVolume>,
         target_holds: match output.is_new() {
             true => TargetHolds::Zeros,
+            false if options.differing => TargetHolds::Similar,
             false => TargetHolds::Anything,
         },
         mark: 0,

@@ -3,8 +3,8 @@
 //! A driver freezes a volume, reads the frozen view, and opens a volume for a restore. Jobs and
 //! engine know only the traits here; each driver is a file. Calls block.
 //!
-//! Two kinds of snapshot: a *temporary* one is a backup's, which removes it; the other is its
-//! owner's, and goes only when its owner says so.
+//! Two kinds of snapshot: a *temporary* one is a backup's, which removes it, or keeps it for the next one to be compared
+//! with; the other is its owner's, and goes only when its owner says so.
 //!
 //! **Invariants.** A driver never leaves its root and follows no symbolic link. Only names that
 //! begin `bk-` are ever removed by clean-up. A restore target is locked from before its first
@@ -206,6 +206,9 @@ pub trait VolumeDriver: Debug + Send + Sync {
     /// # Errors
     /// When the system refuses.
     fn delete_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), VolumeError>;
+
+    /// Whether a restore to an existing volume is to write only what differs.
+    fn restores_differing(&self) -> bool;
 
     /// Opens a volume for a restore and takes its exclusive lock, which is kept until the writer is dropped.
     ///

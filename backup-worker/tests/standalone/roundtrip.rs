@@ -63,6 +63,30 @@ fn an_incremental_stores_only_what_changed() {
 }
 
 #[test]
+fn a_differing_restore_writes_the_blocks_that_differ_and_no_other() {
+    let scene = Scene::new();
+    let bytes = volume_like(1, 40 * BLOCK + 700);
+    let backup = scene.backup(&bytes, &["--object-size", "128KiB"]);
+    let mut old = bytes.clone();
+    old[7 * BLOCK + 5] ^= 1;
+    let last = old.len() - 1;
+    old[last] ^= 1;
+    let target = scene.file("target", &old);
+    let arguments = ["--backup", &backup, "--output", text(&target)];
+    let how = ["--force", "--differing", "--json"];
+    for written in [BLOCK + 700, 0] {
+        let report = scene
+            .run("restore", &[&arguments[..], &how].concat())
+            .json(0);
+        assert_eq!(report["written_bytes"], written);
+        assert!(std::fs::read(&target).unwrap() == bytes);
+    }
+    scene
+        .run("restore", &[&arguments[..], &["--differing"]].concat())
+        .code(2);
+}
+
+#[test]
 fn nothing_but_the_backup_is_left_behind() {
     let scene = Scene::new();
     scene.backup(&volume_like(1, 3 * BLOCK), &["--name", "nightly"]);

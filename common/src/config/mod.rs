@@ -254,6 +254,8 @@ mod tests {
         let mut backend = serde_json::to_value(VolumeBackend {
             driver: VolumeBackendDriver::File,
             path: PathBuf::new(),
+            keep_snapshot: false,
+            restore_differing: false,
         });
         let publisher = serde_json::to_value(AllowedPublisher::default());
         let nfs = serde_json::to_value(Nfs::default());

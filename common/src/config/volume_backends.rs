@@ -15,6 +15,9 @@ pub struct VolumeBackend {
     /// Whether the snapshot of each volume's last backup is kept, so that the next one reads only what was written since.
     #[serde(default)]
     pub keep_snapshot: bool,
+    /// Whether a restore to an existing volume reads it and writes only what differs.
+    #[serde(default)]
+    pub restore_differing: bool,
 }
 
 /// What drives volumes.

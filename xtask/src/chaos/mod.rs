@@ -5,7 +5,7 @@
 //! mod.rs       stack ► volume ► backup ► kill who holds it, every N seconds ► compare ► count what was read twice
 //! ```
 
-mod reflink;
+pub mod reflink;
 
 use std::fs::File;
 use std::io::Read as _;

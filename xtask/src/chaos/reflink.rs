@@ -10,7 +10,7 @@ use crate::files;
 
 /// The folder; what was mounted for it is unmounted when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     path: PathBuf,
     kind: String,
     mounted: bool,
@@ -21,7 +21,7 @@ impl Place {
     ///
     /// # Errors
     /// When its file system cannot share blocks.
-    pub(super) fn at(dir: &Path) -> Result<Self> {
+    pub fn at(dir: &Path) -> Result<Self> {
         files::make_private_dir(dir)?;
         let path = dir
             .canonicalize()
@@ -39,7 +39,7 @@ impl Place {
     ///
     /// # Errors
     /// When this user may not mount, or `mkfs.xfs` fails.
-    pub(super) fn mounted(dir: &Path, bytes: u64) -> Result<Self> {
+    pub fn mounted(dir: &Path, bytes: u64) -> Result<Self> {
         anyhow::ensure!(
             rustix::process::geteuid().is_root(),
             "an ordinary user cannot mount a file system: be root, or name a folder on XFS or btrfs with --dir"
@@ -71,12 +71,15 @@ impl Place {
         Ok(place)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// What it is, for people.
-    pub(super) fn kind(&self) -> &str {
+    #[must_use]
+    pub fn kind(&self) -> &str {
         &self.kind
     }
 

@@ -104,6 +104,7 @@ impl Api {
             driver: VolumeBackendDriver::File,
             path: directory.path().join("volumes"),
             keep_snapshot: false,
+            restore_differing: false,
         };
         settings.volume_backends.insert(token("fast"), backend);
         change(&mut settings);

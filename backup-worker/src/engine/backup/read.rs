@@ -181,7 +181,7 @@ mod tests {
                         offset: 0,
                         length: 2048,
                     },
-                    &[0..4],
+                    std::slice::from_ref(&(0..4)),
                     &mut buffer,
                 )
                 .unwrap();
@@ -194,7 +194,7 @@ mod tests {
                         offset: 2048,
                         length: 2048,
                     },
-                    &[0..4],
+                    std::slice::from_ref(&(0..4)),
                     &mut buffer,
                 )
                 .unwrap();
@@ -220,7 +220,7 @@ mod tests {
                         offset,
                         length: 1024,
                     },
-                    &[0..2],
+                    std::slice::from_ref(&(0..2)),
                     &mut buffer,
                 )
                 .unwrap();

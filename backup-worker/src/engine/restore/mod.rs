@@ -97,6 +97,8 @@ pub struct RestoreTask<'a> {
 pub enum TargetHolds {
     /// Anything: every byte is written.
     Anything,
+    /// Anything, and much of it may be what the backup has: every byte is read, and what differs is written.
+    Similar,
     /// It was made for this restore and reads as zeros: zeros are skipped.
     Zeros,
     /// It was made for this restore, and an earlier execution may have written to it: zeros are skipped where they
@@ -164,6 +166,10 @@ pub fn restore(task: &RestoreTask<'_>) -> Result<Restored, EngineError> {
         target: &*task.target,
         holds: task.target_holds,
     };
+    if task.target_holds == TargetHolds::Similar {
+        // What is compared has to be what the disk has. Where a sync failed, the host's memory may have more.
+        task.target.sync()?;
+    }
     Walk {
         chain: task.chain,
         backup_size_gib: task.backup_size_gib,

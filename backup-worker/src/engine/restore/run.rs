@@ -20,7 +20,7 @@ use crate::volume::TargetVolume;
 /// Where restored bytes go.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sink<'a> {
-    /// To a volume, all but the zeros that it has already.
+    /// To a volume, all but what it has already.
     Volume {
         target: &'a dyn TargetVolume,
         holds: TargetHolds,
@@ -364,20 +364,20 @@ impl<'a> WindowRunner<'a> {
         }
     }
 
-    /// Whether these bytes are zeros that the target has already.
+    /// Whether the target has these bytes already, as far as that is looked at.
     fn is_there(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, EngineError> {
         let Sink::Volume { target, holds } = self.shared.sink else {
             return Ok(true);
         };
-        if holds == TargetHolds::Anything || !is_zero(bytes) {
-            return Ok(false);
-        }
-        if holds == TargetHolds::Zeros {
-            return Ok(true);
+        match holds {
+            TargetHolds::Anything => return Ok(false),
+            TargetHolds::Zeros => return Ok(is_zero(bytes)),
+            TargetHolds::Leftovers if !is_zero(bytes) => return Ok(false),
+            TargetHolds::Leftovers | TargetHolds::Similar => {}
         }
         self.found.resize(bytes.len(), 0);
         target.read_at(offset, &mut self.found)?;
-        Ok(is_zero(&self.found))
+        Ok(self.found == bytes)
     }
 
     /// Writes what may be written, and tells how many bytes.

@@ -2,6 +2,7 @@
 
 mod cinder;
 mod damage;
+mod differing;
 mod foreign;
 mod history;
 mod resume;

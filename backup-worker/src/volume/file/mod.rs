@@ -36,6 +36,7 @@ use snapshot::{Made, Making};
 pub struct FileVolumes {
     root: PathBuf,
     keep_snapshots: bool,
+    restore_differing: bool,
 }
 
 impl FileVolumes {
@@ -46,6 +47,7 @@ impl FileVolumes {
         Self {
             root: root.into(),
             keep_snapshots: false,
+            restore_differing: false,
         }
     }
 
@@ -55,6 +57,15 @@ impl FileVolumes {
     pub fn keeping_snapshots(self, keep: bool) -> Self {
         Self {
             keep_snapshots: keep,
+            ..self
+        }
+    }
+
+    /// The same; with `differing` a restore to an existing volume writes only what differs.
+    #[must_use]
+    pub fn restoring_differing(self, differing: bool) -> Self {
+        Self {
+            restore_differing: differing,
             ..self
         }
     }
@@ -249,6 +260,10 @@ impl VolumeDriver for FileVolumes {
             Err(VolumeError::NoSuchVolume { .. }) => Ok(()),
             name => snapshot::remove_all(&name?),
         }
+    }
+
+    fn restores_differing(&self) -> bool {
+        self.restore_differing
     }
 
     fn open_target(&self, volume: &VolumeRef) -> Result<Box<dyn TargetVolume>, VolumeError> {
