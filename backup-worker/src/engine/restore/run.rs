@@ -375,6 +375,7 @@ impl<'a> WindowRunner<'a> {
             TargetHolds::Leftovers if !is_zero(bytes) => return Ok(false),
             TargetHolds::Leftovers | TargetHolds::Similar => {}
         }
+        self.shared.pace.read(bytes.len() as u64);
         self.found.resize(bytes.len(), 0);
         target.read_at(offset, &mut self.found)?;
         Ok(self.found == bytes)
