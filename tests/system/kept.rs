@@ -4,7 +4,7 @@ use common::domain::{BackupId, VolumeId};
 use harness::volume::{self, MIB, noise};
 use harness::{Builder, TestStack};
 use tempfile::TempDir;
-use xtask::chaos::reflink::Place;
+use xtask::reflink::Place;
 
 /// A stack on a file system that shares blocks. The folders go after it.
 struct Shared {

@@ -22,6 +22,7 @@ pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod rabbitmq;
+pub mod reflink;
 pub mod say;
 pub mod stack;
 pub mod stage;

@@ -6,6 +6,7 @@
 //!                                   costs of the engine's parts, with the same image ──► the limit
 //! chain.rs      a chain of ten, restored beside a full backup
 //! service.rs    the same volume through broker, api-service and worker
+//! tracking.rs   an incremental that reads only what was written since, on XFS
 //! memory.rs     for each size of a sparse volume:   prepare · full ● · restore ●
 //! profile.rs    our default under perf
 //! targets.rs    what is asked for, and whether it is reached ──► report.rs ──► benchmarks.md and plots
@@ -34,6 +35,7 @@ mod scale;
 mod service;
 mod table;
 mod targets;
+mod tracking;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -53,7 +55,7 @@ use self::table::Measured;
 use crate::build::{self, Binaries, SERVICES};
 use crate::files::{self, ScratchDir};
 use crate::install::{self, Need};
-use crate::{python, say};
+use crate::{python, reflink, say};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -64,6 +66,8 @@ pub enum Part {
     Chain,
     /// The whole service
     Service,
+    /// Change tracking; mounts an XFS, which needs root
+    Tracking,
     /// A worker's memory, with volumes of up to 1 TiB; takes 10 GB of disk
     Memory,
     /// Where the time goes
@@ -168,7 +172,7 @@ impl Options {
     fn expected_s(&self, part: Part) -> f64 {
         match part {
             Part::Images => self.images().into_iter().map(Image::expected_s).sum(),
-            Part::Chain | Part::Service => 60.0,
+            Part::Chain | Part::Service | Part::Tracking => 60.0,
             Part::Memory => 240.0,
             Part::Profile => 30.0,
         }
@@ -305,6 +309,19 @@ impl Run<'_> {
                     let service = service::measured(&dir, services, &ext4.original, rounds, seed);
                     report.service = Some(service.await.context("measure the whole service")?);
                 }
+                Part::Tracking => {
+                    pace.begin("Change tracking", expected_s);
+                    report.tracking = Some(match self.reflink_place().await {
+                        Err(missing) => Err(missing),
+                        Ok(mounted) => {
+                            let place = self.place(self.scratch);
+                            let original = &ext4.original;
+                            let tracking =
+                                tracking::measured(&mounted, place, original, rounds, seed);
+                            Ok(tracking.await.context("measure change tracking")?)
+                        }
+                    });
+                }
                 Part::Memory => {
                     pace.begin("Memory", expected_s);
                     report.memory = memory::rows(&place, options.quick, seed).await?;
@@ -316,6 +333,12 @@ impl Run<'_> {
             }
         }
         Ok(report)
+    }
+
+    /// Not every user may mount.
+    async fn reflink_place(&self) -> Result<reflink::Place> {
+        install::ensure(&[Need::XfsTools], self.install_allowed).await?;
+        reflink::Place::mounted(self.scratch, self.options.size_bytes())
     }
 
     /// Not all machines let one look.

@@ -12,7 +12,8 @@ const VOLUME_ID: &str = "0c1a7a52-6a3f-4a4e-9d6b-5f1d3c0e7b11";
 /// Of our full backup.
 pub(super) const FULL_ID: &str = "5d0f3c7e-1111-4b6e-8a52-7e9b3f2c4d01";
 const UNCHANGED_ID: &str = "5d0f3c7e-3333-4b6e-8a52-7e9b3f2c4d03";
-const INCREMENTAL_ID: &str = "5d0f3c7e-2222-4b6e-8a52-7e9b3f2c4d02";
+/// Of the one after it.
+pub(super) const INCREMENTAL_ID: &str = "5d0f3c7e-2222-4b6e-8a52-7e9b3f2c4d02";
 /// Cinder's default for `backup_file_size`.
 const CINDER_OBJECT_BYTES: &str = "1999994880";
 

@@ -14,6 +14,7 @@ use super::profile::Profile;
 use super::rounds::SLOW;
 use super::service::Service;
 use super::table::{Measured, plot_name};
+use super::tracking::Tracking;
 use super::{Image, charts, plot, targets};
 
 const TARGETS_PLOT: &str = "benchmarks-targets.svg";
@@ -30,6 +31,7 @@ pub(super) struct Report {
     pub(super) images: Vec<Measured>,
     pub(super) chain: Option<Chain>,
     pub(super) service: Option<Service>,
+    pub(super) tracking: Option<Result<Tracking>>,
     pub(super) memory: Vec<Memory>,
     pub(super) profile: Option<Result<Profile>>,
 }
@@ -128,6 +130,13 @@ impl Report {
         }
         if let Some(service) = &self.service {
             line(&service.section());
+        }
+        match &self.tracking {
+            Some(Ok(tracking)) => line(&tracking.section()),
+            Some(Err(error)) => line(&format!(
+                "## With change tracking\n\nNot measured, for there is no place for it: {error:#}.\n"
+            )),
+            None => {}
         }
         if !self.memory.is_empty() {
             line(&memory::section(&self.memory));

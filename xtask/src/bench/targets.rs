@@ -151,6 +151,10 @@ pub(super) fn targets(report: &Report) -> Vec<Target> {
             ..target.about(peer, step)
         });
     }
+    let tracked = report.tracking.as_ref();
+    let tracked = tracked.and_then(|tracking| Some(tracking.as_ref().ok()?.ratio()));
+    let what = "1 % changed, ext4 volume, with change tracking, against our own full backup";
+    all.push(Target::new(what, Unit::Times, tracked, 15.0).about(Peer::EmberLz4, changed));
     let chain = report.chain.as_ref().map(|chain| chain.ratio());
     let what = "restore of a chain of 10 against that of a full backup";
     all.push(Target::new(what, Unit::Times, chain, 0.8).about(Peer::EmberLz4, restore));

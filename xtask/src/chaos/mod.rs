@@ -1,11 +1,9 @@
 //! `chaos`: a large backup whose worker is killed again and again, before your eyes.
 //!
 //! ```text
-//! reflink.rs   a file system that shares blocks between files: the snapshot of the volume is a real one
-//! mod.rs       stack ► volume ► backup ► kill who holds it, every N seconds ► compare ► count what was read twice
+//! a file system that shares blocks between files: the snapshot of the volume is a real one
+//!   stack ► volume ► backup ► kill who holds it, every N seconds ► compare ► count what was read twice
 //! ```
-
-pub mod reflink;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -21,9 +19,9 @@ use serde_json::{Value, json};
 use crate::demo::api::Api;
 use crate::files::{self, ScratchDir};
 use crate::install::Need;
+use crate::reflink::Place;
 use crate::stack::{Broker, Options, Stack};
 use crate::{build, say};
-use reflink::Place;
 
 /// Workers of the stack.
 const WORKERS: u32 = 3;
