@@ -284,7 +284,12 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Test { quick, machine, .. } => {
             test::introduce(&machine.broker(), quick);
-            let mut needs = vec![Need::Ext4Tools, Need::Promtool, Need::PostgreSql];
+            let mut needs = vec![
+                Need::Ext4Tools,
+                Need::XfsTools,
+                Need::Promtool,
+                Need::PostgreSql,
+            ];
             if !quick {
                 needs.push(Need::PythonVenv);
             }
