@@ -12,7 +12,7 @@ pub struct EngineLimits {
     pub threads: usize,
     /// Of a restore, which waits for the disk with each write.
     pub restore_threads: usize,
-    /// Bytes of the volume in a batch before it is sealed.
+    /// Bytes read of the volume for a batch before it is sealed; of holes and what is known unchanged, sixteen times as many.
     pub seal_size_bytes: u64,
     /// Longest time before what is done is sealed.
     pub seal_after: Duration,

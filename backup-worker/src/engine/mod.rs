@@ -19,7 +19,7 @@
 //!   (B + T) × C volume bytes and encoded ones          (16 + 2) × 8 MiB  = 144 MiB   within the budget
 //! + T × codec context                                           2 × 8    =  16 MiB   within the budget
 //! + B + 2T stripes taken and not collected × digests         20 × 8 KiB  <   1 MiB
-//! + one batch: seal size / block size × digests, entries        64 KiB   <   1 MiB
+//! + one batch: at most 16 × seal size / block size × digests, entries        1 MiB
 //! + parent digests ahead: parser's batches                4 × 4096 × 32 B  < 1 MiB
 //! ```
 //!

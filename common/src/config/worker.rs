@@ -50,7 +50,7 @@ pub struct Worker {
     /// How long jobs may go on after a stop signal before they are released.
     #[serde(with = "friendly")]
     pub drain_timeout: Duration,
-    /// Most bytes of a volume in a batch before it is sealed.
+    /// Most bytes read of a volume for a batch before it is sealed; what need not be read counts a sixteenth.
     pub seal_size: bytesize::ByteSize,
     /// Longest time before a batch is sealed.
     #[serde(with = "friendly")]

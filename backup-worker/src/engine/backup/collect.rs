@@ -59,7 +59,7 @@ pub(super) fn collect(
             next += 1;
             sealer.add(done);
             line.collected(next); // what is in the batch holds nobody up while it is made durable
-            if sealer.unsealed_bytes() >= limits.seal_size_bytes {
+            if sealer.is_due(limits.seal_size_bytes) {
                 sealer.seal()?;
                 seal_by = Instant::now() + limits.seal_after;
             }

@@ -19,7 +19,13 @@ use crate::volume::FrozenVolume;
 pub(super) struct Batch {
     segment: Segment,
     parts: Vec<(Part, String)>,
+    /// Bytes of the volume that were read for it.
+    read_bytes: u64,
 }
+
+/// So many times the seal size is sealed at once where little of it had to be read: doing that again costs little, and a
+/// seal costs the same for holes as for data.
+const UNREAD: u64 = 16;
 
 /// Seals batch after batch into a chain of segments.
 #[derive(Debug)]
@@ -58,6 +64,7 @@ impl<'a> Sealer<'a> {
                     digests: Vec::new(),
                 },
                 parts: Vec::new(),
+                read_bytes: 0,
             },
             object_count: chain.objects,
             sealing: step!("seal"),
@@ -66,8 +73,13 @@ impl<'a> Sealer<'a> {
 
     /// Takes in the next stripe, and gives its objects their numbers.
     pub(super) fn add(&mut self, done: StripeDone) {
-        let Batch { segment, parts } = &mut self.batch;
+        let Batch {
+            segment,
+            parts,
+            read_bytes,
+        } = &mut self.batch;
         debug_assert_eq!(segment.end, done.extent.offset, "stripes come in order");
+        *read_bytes += done.read_bytes;
         segment.end = done.extent.end();
         segment.digests.extend(done.digests);
         for object in done.objects {
@@ -84,8 +96,14 @@ impl<'a> Sealer<'a> {
         }
     }
 
+    /// Whether as much waits to be sealed as a crash may cost.
+    pub(super) fn is_due(&self, seal_size_bytes: u64) -> bool {
+        self.batch.read_bytes >= seal_size_bytes
+            || self.unsealed_bytes() >= seal_size_bytes.saturating_mul(UNREAD)
+    }
+
     /// Bytes of the volume that wait to be sealed.
-    pub(super) fn unsealed_bytes(&self) -> u64 {
+    fn unsealed_bytes(&self) -> u64 {
         self.batch.segment.end - self.batch.segment.start
     }
 
@@ -112,7 +130,11 @@ impl<'a> Sealer<'a> {
             scratch,
             ..
         } = self.place;
-        let Batch { segment, parts } = &mut self.batch;
+        let Batch {
+            segment,
+            parts,
+            read_bytes,
+        } = &mut self.batch;
         common::durable!(
             "backup.parts",
             store.publish_parts(container, scratch, parts)
@@ -125,6 +147,7 @@ impl<'a> Sealer<'a> {
         segment.objects.clear();
         segment.digests.clear();
         parts.clear();
+        *read_bytes = 0;
         self.monitor.sealed(mark);
         Ok(())
     }

@@ -267,3 +267,25 @@ fn of_two_executions_at_once_neither_spoils_the_other() {
     world.close(&volume, &sheet, &TestMonitor::new()).unwrap();
     world.assert_restores(&[&sheet], volume.bytes());
 }
+
+#[test]
+fn what_is_read_is_sealed_more_often_than_holes_are() {
+    let world = World::new();
+    let shape = Shape::small(Compression::Lz4);
+    let chunk = u64::from(shape.object_size);
+    let seal = world.limits.seal_size_bytes;
+    assert_eq!(seal % chunk, 0);
+    let size = usize::try_from(32 * seal).unwrap();
+    let mut full = MemoryVolume::new(size);
+    full.write(0, &noise(1, size));
+    for (volume, step) in [(full, seal), (MemoryVolume::new(size), 16 * seal)] {
+        let monitor = TestMonitor::new();
+        let sheet = world.sheet(None, shape);
+        execute(&world, &volume, &sheet, 1, &monitor, &Faults::default()).unwrap();
+        let marks: Vec<u64> = (1..)
+            .map(|seal| seal * step)
+            .take_while(|mark| *mark <= 32 * seal)
+            .collect();
+        assert_eq!(*monitor.marks.lock().unwrap(), marks);
+    }
+}
