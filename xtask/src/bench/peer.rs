@@ -59,6 +59,17 @@ pub(super) enum Step {
     Restore,
 }
 
+impl Step {
+    /// In the order in which they are done.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Prepare,
+        Self::Full,
+        Self::Unchanged,
+        Self::Incremental,
+        Self::Restore,
+    ];
+}
+
 /// Where it does it.
 #[derive(Debug)]
 pub(super) struct Place {

@@ -256,13 +256,7 @@ pub(super) async fn measured(place: &Place, original: &Path, changed: &Path) -> 
     let mut profile = Profile {
         steps: BTreeMap::new(),
     };
-    for step in [
-        Step::Prepare,
-        Step::Full,
-        Step::Unchanged,
-        Step::Incremental,
-        Step::Restore,
-    ] {
+    for step in Step::ALL {
         let command = ROW.run(step, place).context("our rows do that")?.command;
         if step == Step::Prepare {
             measure(command, None, &log).await?;

@@ -75,13 +75,7 @@ impl Bench<'_> {
         place.make()?;
         place.present(self.original)?;
         let mut newest = self.original;
-        for step in [
-            Step::Prepare,
-            Step::Full,
-            Step::Unchanged,
-            Step::Incremental,
-            Step::Restore,
-        ] {
+        for step in Step::ALL {
             let Some(run) = peer.run(step, place) else {
                 continue;
             };

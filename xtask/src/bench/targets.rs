@@ -154,7 +154,7 @@ pub(super) fn targets(report: &Report) -> Vec<Target> {
     let tracked = report.tracking.as_ref();
     let tracked = tracked.and_then(|tracking| Some(tracking.as_ref().ok()?.ratio()));
     let what = "1 % changed, ext4 volume, with change tracking, against our own full backup";
-    all.push(Target::new(what, Unit::Times, tracked, 15.0).about(Peer::EmberLz4, changed));
+    all.push(Target::new(what, Unit::Times, tracked, 15.0));
     let chain = report.chain.as_ref().map(|chain| chain.ratio());
     let what = "restore of a chain of 10 against that of a full backup";
     all.push(Target::new(what, Unit::Times, chain, 0.8).about(Peer::EmberLz4, restore));
@@ -168,7 +168,7 @@ fn whole(report: &Report) -> Option<Target> {
     let theirs = report.wall(Image::Ext4, Step::Full, Peer::CinderZlib);
     let what = "full backup, ext4 volume, through the whole service: our default against the bare driver of Cinder, its default";
     let ratio = theirs.map(|theirs| theirs / ours);
-    Some(Target::new(what, Unit::Times, ratio, 25.0).about(Peer::EmberLz4, Step::Full))
+    Some(Target::new(what, Unit::Times, ratio, 25.0))
 }
 
 fn memory(report: &Report) -> Vec<Target> {
@@ -224,7 +224,7 @@ pub(super) fn section(report: &Report, targets: &[Target], plot: &str) -> String
 
 fn bounds(report: &Report, target: &Target) -> String {
     let Some((peer, step)) = target.about else {
-        return "see the table of memory".to_owned();
+        return "no profile was taken of this; its table below has what was measured".to_owned();
     };
     let mut reasons = Vec::new();
     if let Some(row) = report
