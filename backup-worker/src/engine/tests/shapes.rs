@@ -405,3 +405,19 @@ fn objects(world: &World, sheet: &BackupSheet) -> Vec<(u64, u64)> {
     .unwrap();
     objects
 }
+
+#[test]
+fn what_newer_objects_lie_over_is_nothing_to_a_restore_and_verify_finds_it() {
+    let world = World::new();
+    let mut volume = volume_of(&noise(1, 20_000));
+    let shape = Shape::small(Compression::None);
+    let full = world.backup(&volume, None, shape);
+    volume.write(4096 + 1024, &noise(2, 512));
+    let incremental = world.backup(&volume, Some(&full), shape);
+    let (container, object) = (full.names.container.as_str(), full.names.prefix.object(2));
+    let mut bytes = world.store.get(container, &object).unwrap();
+    bytes[1030] ^= 1;
+    world.store.put(container, &object, bytes);
+    world.assert_restores(&[&incremental, &full], volume.bytes());
+    assert!(world.verify(&[&incremental, &full]).is_err());
+}
