@@ -110,6 +110,10 @@ impl BackupStore for FaultyStore {
         Ok((self.reader(inner, object), size))
     }
 
+    fn will_read(&self, container: &ContainerName, object: &str) {
+        self.inner.will_read(container, object);
+    }
+
     fn open_in_scratch(
         &self,
         container: &ContainerName,

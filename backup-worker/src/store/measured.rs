@@ -101,6 +101,10 @@ impl BackupStore for Measured {
         measured("open", || self.0.open(container, object))
     }
 
+    fn will_read(&self, container: &ContainerName, object: &str) {
+        self.0.will_read(container, object);
+    }
+
     fn open_in_scratch(
         &self,
         container: &ContainerName,

@@ -192,6 +192,9 @@ pub trait BackupStore: Debug + Send + Sync {
         object: &str,
     ) -> Result<(Box<dyn Read + Send>, u64), StoreError>;
 
+    /// Says that all of an object will be read before long, so that it can be fetched meanwhile. A hint, which fails in silence.
+    fn will_read(&self, _container: &ContainerName, _object: &str) {}
+
     /// Opens a segment in the scratch place.
     ///
     /// # Errors

@@ -77,14 +77,11 @@ fn is_aligned(data: &[u8], offset: u64) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::io::IoSliceMut;
-
+mod tests {
     use memmap2::MmapMut;
-    use rustix::io::{ReadWriteFlags, preadv2};
 
     use super::*;
-    use crate::volume::testing::skipped;
+    use crate::volume::testing::{is_cached, skipped};
 
     const LENGTH: usize = 1 << 20;
 
@@ -97,17 +94,6 @@ pub(super) mod tests {
         let mut pages = MmapMut::map_anon(LENGTH).unwrap();
         pages.fill(value);
         pages
-    }
-
-    /// Whether a file's first byte is in the page cache; `None` where the file system does not tell.
-    pub(in crate::volume) fn is_cached(file: &File) -> Option<bool> {
-        let mut byte = [0];
-        let at_once = ReadWriteFlags::NOWAIT;
-        match preadv2(file, &mut [IoSliceMut::new(&mut byte)], 0, at_once) {
-            Ok(_) => Some(true),
-            Err(Errno::AGAIN) => Some(false),
-            Err(_) => None,
-        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! File systems that share blocks between files, for tests.
+//! File systems that share blocks between files, and looks into the page cache, for tests.
 
+use std::fs::File;
+use std::io::IoSliceMut;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tempfile::TempDir;
 
 /// What is made on a loop device.
@@ -26,10 +29,7 @@ impl Mount {
         }
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("image");
-        std::fs::File::create(&image)
-            .unwrap()
-            .set_len(320 << 20)
-            .unwrap();
+        File::create(&image).unwrap().set_len(320 << 20).unwrap();
         std::fs::create_dir(dir.path().join("mnt")).unwrap();
         let (program, options) = match kind {
             Kind::Xfs => ("mkfs.xfs", &["-q", "-m", "reflink=1"][..]),
@@ -88,4 +88,15 @@ fn run(command: &mut Command) -> Result<(), String> {
 )]
 pub(crate) fn skipped(reason: &str) {
     eprintln!("SKIPPED: {reason}");
+}
+
+/// Whether a file's first byte is in the page cache; `None` where the file system does not tell.
+pub(crate) fn is_cached(file: &File) -> Option<bool> {
+    let mut byte = [0];
+    let at_once = ReadWriteFlags::NOWAIT;
+    match preadv2(file, &mut [IoSliceMut::new(&mut byte)], 0, at_once) {
+        Ok(_) => Some(true),
+        Err(Errno::AGAIN) => Some(false),
+        Err(_) => None,
+    }
 }

@@ -254,6 +254,12 @@ impl Chain {
         Ok(stored)
     }
 
+    /// Says that an object's stored bytes will be read before long.
+    pub(super) fn will_read(&self, store: &dyn BackupStore, index: usize) {
+        let container = &self.level(index).backup.container;
+        store.will_read(container, &self.object_name(index));
+    }
+
     /// Whether this is the MD5 of an object, as far as is known.
     pub(super) fn is_recorded_md5(&self, index: u32, md5: [u8; 16]) -> bool {
         let recorded = self.objects[index as usize].md5;

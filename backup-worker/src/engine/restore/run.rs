@@ -148,6 +148,9 @@ impl<'a> WindowRunner<'a> {
         report: impl Fn(Report) -> bool + Copy,
     ) -> Result<(), EngineError> {
         let shared = self.shared;
+        if let Some(object) = window.then {
+            shared.chain.will_read(shared.store, object as usize);
+        }
         let length = index(window.end - window.start);
         let has_digests = window.digests.len() == length.div_ceil(shared.block_size)
             && window.end <= shared.whole_blocks_end;

@@ -29,6 +29,8 @@ pub(super) struct Window {
     pub(super) pieces: Vec<Piece>,
     /// Digests of its blocks, from the one that begins at `start`; fewer where the list ends.
     pub(super) digests: Vec<BlockDigest>,
+    /// The object that the window behind it will ask for first, unless this one has it too.
+    pub(super) then: Option<u32>,
 }
 
 /// Cuts the volume into windows.
@@ -83,6 +85,10 @@ impl Units for Windows<'_> {
             }
         }
         self.position = window.end;
+        window.then = match self.crossing {
+            Some(_) => None,
+            None => self.merge.peek().map(|piece| piece.object),
+        };
 
         if let Some((digests, left)) = &mut self.digests {
             let blocks = (window.end - window.start)

@@ -15,7 +15,7 @@ use common::messages::sheet::{BackupRecord, BackupSheet, StoreOptions, StoredBac
 use jiff::Timestamp;
 
 pub(super) use self::monitor::TestMonitor;
-pub(super) use self::store::{MemoryStore, scratch_place};
+pub(super) use self::store::{Look, MemoryStore, scratch_place};
 pub(super) use self::volume::{MemoryTarget, MemoryVolume};
 use super::{
     BackupTask, CloseTask, Closed, EngineError, EngineLimits, RestoreTask, Restored, Sealed,

@@ -8,11 +8,20 @@ use common::domain::ContainerName;
 
 use crate::store::{BackupStore, Part, StoreError};
 
+/// What was said of an object in a container, or done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) enum Look {
+    WillRead(String),
+    Open(String),
+}
+
 /// Objects in memory: scratch places are containers of their own.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct MemoryStore {
     objects: Mutex<BTreeMap<(String, String), Vec<u8>>>,
     prepared: Mutex<BTreeSet<String>>,
+    /// Objects that were said to be read before long, and objects that were opened, in order.
+    looks: Mutex<Vec<Look>>,
 }
 
 impl MemoryStore {
@@ -36,6 +45,11 @@ impl MemoryStore {
             .lock()
             .unwrap()
             .remove(&(container.to_owned(), object.to_owned()));
+    }
+
+    /// All looks so far.
+    pub(in crate::engine) fn looks(&self) -> Vec<Look> {
+        self.looks.lock().unwrap().clone()
     }
 
     /// Names in a container or scratch place.
@@ -157,9 +171,16 @@ impl BackupStore for MemoryStore {
         container: &ContainerName,
         object: &str,
     ) -> Result<(Box<dyn Read + Send>, u64), StoreError> {
+        let look = Look::Open(object.to_owned());
+        self.looks.lock().unwrap().push(look);
         let reader = self.reader(container, container.as_str(), object)?;
         let bytes = reader.get_ref().len() as u64;
         Ok((Box::new(reader), bytes))
+    }
+
+    fn will_read(&self, _container: &ContainerName, object: &str) {
+        let look = Look::WillRead(object.to_owned());
+        self.looks.lock().unwrap().push(look);
     }
 
     fn open_in_scratch(

@@ -4,7 +4,7 @@ use common::domain::Compression;
 use common::messages::sheet::BackupSheet;
 
 use crate::engine::testing::{
-    MemoryTarget, MemoryVolume, Shape, TestMonitor, World, noise, stored, text,
+    Look, MemoryTarget, MemoryVolume, Shape, TestMonitor, World, noise, stored, text,
 };
 use crate::engine::{EngineError, TargetHolds};
 use crate::format::metadata;
@@ -420,4 +420,30 @@ fn what_newer_objects_lie_over_is_nothing_to_a_restore_and_verify_finds_it() {
     world.store.put(container, &object, bytes);
     world.assert_restores(&[&incremental, &full], volume.bytes());
     assert!(world.verify(&[&incremental, &full]).is_err());
+}
+
+#[test]
+fn a_restore_asks_for_each_object_but_the_first_before_it_is_opened() {
+    let mut world = World::new();
+    world.limits.restore_threads = 1; // so that there is one order
+    let volume = volume_of(&noise(1, 150_000));
+    let shape = Shape {
+        object_size: 32 << 10, // in a window of its own
+        ..Shape::small(Compression::Lz4)
+    };
+    let full = world.backup(&volume, None, shape);
+    let before = world.store.looks().len();
+    world.assert_restores(&[&full], volume.bytes());
+    let looks = world.store.looks().split_off(before);
+    let opened = |number: u64| Look::Open(full.names.prefix.object(number));
+    let place = |look: Look| looks.iter().position(|found| *found == look);
+    for number in 2..=5 {
+        let asked = place(Look::WillRead(full.names.prefix.object(number))).unwrap();
+        let read = place(opened(number)).unwrap();
+        let before = place(opened(number - 1)).unwrap();
+        assert!(
+            asked < before && before < read,
+            "object {number} of {looks:?}"
+        );
+    }
 }

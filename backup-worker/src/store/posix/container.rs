@@ -106,6 +106,11 @@ pub(super) fn create(directory: &OwnedFd, name: &str) -> io::Result<File> {
     Ok(File::from(file))
 }
 
+/// Says that all of a file will be read: it is fetched meanwhile, in the largest pieces that the disk takes.
+pub(super) fn expect(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, Advice::WillNeed); // a hint
+}
+
 /// Says that the bytes of a file are not wanted in memory. Those that are not on the disk yet are on their way there
 /// from now on, so that a sync finds little left to do; those that are make room for what others use.
 pub(super) fn forget(file: &File) {

@@ -17,6 +17,7 @@ mod root;
 mod tests;
 mod tree;
 
+use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -28,8 +29,8 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use self::container::{
-    CONTAINER_MODE, Container, PARENT_MODE, check_name, check_scratch, create, failed, forget,
-    io_failed, make_directory, unlink,
+    CONTAINER_MODE, Container, PARENT_MODE, check_name, check_scratch, create, expect, failed,
+    forget, io_failed, make_directory, unlink,
 };
 use super::nfs::Share;
 use super::{BackupStore, Part, StoreError};
@@ -93,6 +94,13 @@ impl PosixStore {
             None => Root::open(&self.path, self.stepwise)
                 .map_err(|errno| failed("open", &self.path.display().to_string(), errno)),
         }
+    }
+
+    /// An object's file, and its size.
+    fn object(&self, container: &ContainerName, object: &str) -> Result<(File, u64), StoreError> {
+        check_name(object)?;
+        let container = Container::open(&self.root()?, container)?;
+        container.file(&container.fd, object)
     }
 
     /// The root for writing.
@@ -263,10 +271,14 @@ impl BackupStore for PosixStore {
         container: &ContainerName,
         object: &str,
     ) -> Result<(Box<dyn Read + Send>, u64), StoreError> {
-        check_name(object)?;
-        let container = Container::open(&self.root()?, container)?;
-        let (file, size) = container.file(&container.fd, object)?;
+        let (file, size) = self.object(container, object)?;
         Ok((Box::new(file), size))
+    }
+
+    fn will_read(&self, container: &ContainerName, object: &str) {
+        if let Ok((file, _)) = self.object(container, object) {
+            expect(&file);
+        }
     }
 
     fn open_in_scratch(

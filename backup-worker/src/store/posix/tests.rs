@@ -2,6 +2,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
 use crate::store::conformance::{Target, inherit_conformance};
+use crate::volume::testing::skipped;
 
 struct Directory {
     store: PosixStore,
@@ -55,6 +56,48 @@ fn container(name: &str) -> ContainerName {
 
 fn mode_of(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Bytes that the disk gave this process so far.
+fn fetched() -> u64 {
+    let counters = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = counters
+        .lines()
+        .find_map(|line| line.strip_prefix("read_bytes: "));
+    line.map_or(0, |bytes| bytes.parse().unwrap())
+}
+
+#[test]
+fn an_object_that_will_be_read_is_fetched_meanwhile() {
+    const LENGTH: usize = 1 << 20;
+    let target = fresh();
+    let (store, name) = (&target.store, container("2f/86/2f86"));
+    store.prepare(&name, SCRATCH).unwrap();
+    let parts = ["p-00001", "p-00002"].map(|object| {
+        let part = store.write_part(&name, SCRATCH, object, &[7; LENGTH]);
+        (part.unwrap(), object.to_owned())
+    });
+    store.publish_parts(&name, SCRATCH, &parts).unwrap();
+    for (_, object) in &parts {
+        let path = target.directory.path().join("2f/86/2f86").join(object);
+        forget(&File::open(path).unwrap());
+    }
+    let fetches = |deed: &dyn Fn()| {
+        let before = fetched();
+        deed();
+        fetched() - before
+    };
+    let read = || {
+        drop(io::copy(
+            &mut store.open(&name, "p-00002").unwrap().0,
+            &mut io::sink(),
+        ))
+    };
+    if fetches(&read) < LENGTH as u64 {
+        return skipped("this file system keeps what is to be forgotten, or it is not counted");
+    }
+    assert!(fetches(&|| store.will_read(&name, "p-00001")) >= LENGTH as u64);
+    assert_eq!(fetches(&|| store.will_read(&name, "p-00003")), 0);
 }
 
 #[test]

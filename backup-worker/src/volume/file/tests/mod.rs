@@ -13,8 +13,7 @@ use std::process::{Child, Command, Stdio};
 use common::domain::{GIB, Token, VolumeId, VolumeSource};
 use tempfile::TempDir;
 
-use super::super::direct::tests::is_cached;
-use super::super::testing::{Kind, Mount, skipped};
+use super::super::testing::{Kind, Mount, is_cached, skipped};
 use super::super::{Extent, FrozenVolume};
 use super::*;
 
