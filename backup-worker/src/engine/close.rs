@@ -64,7 +64,7 @@ pub fn find_closed(
         Err(source) => return Err(source.into()),
     };
     let mut object_count = 0;
-    let head = metadata::read(io::BufReader::new(input), &mut |_object| {
+    let head = metadata::read(input, &mut |_object| {
         object_count += 1;
         Ok(())
     });

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -50,6 +50,9 @@ impl Formatter for PythonLayout {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return out.write_all(fragment.as_bytes()); // all but the names that people give
+        }
         let mut plain = 0;
         for (at, character) in fragment.char_indices() {
             if matches!(character, ' '..='~') {
@@ -78,6 +81,12 @@ impl Formatter for PythonLayout {
 pub(super) struct Budget(Rc<Cell<Option<u64>>>);
 
 impl Budget {
+    /// What counts the bytes of `inner`.
+    pub(super) fn count<R: Read>(&self, inner: R) -> Budgeted<R> {
+        let budget = self.clone();
+        Budgeted { inner, budget }
+    }
+
     /// Runs `read` with at most [`TEXT_MAX`] bytes of input.
     fn within<T>(&self, read: impl FnOnce() -> T) -> T {
         self.0.set(Some(TEXT_MAX));
@@ -116,15 +125,7 @@ impl Budget {
     }
 }
 
-/// A reader for [`serde_json::Deserializer::from_reader`] that gives up when a text is beyond all
-/// measure. The budget is counted where the buffer is filled, so a text may be longer by one buffer.
-pub(super) fn budgeted<R: Read>(inner: R, budget: &Budget) -> BufReader<Budgeted<R>> {
-    let budget = budget.clone();
-    BufReader::with_capacity(INPUT_BUFFER, Budgeted { inner, budget })
-}
-
-const INPUT_BUFFER: usize = 64 << 10;
-
+/// An input that gives up when a text is beyond all measure. What reads from it has a buffer, and a text may be longer by that.
 pub(super) struct Budgeted<R> {
     inner: R,
     budget: Budget,

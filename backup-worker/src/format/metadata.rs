@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use common::domain::{BackupId, Compression, ProjectId, UserId, VolumeId};
 use common::messages::sheet::BackupRecord;
@@ -12,10 +12,11 @@ use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::json::{Budget, PythonLayout, budgeted, check_version, error};
+use super::json::{Budget, PythonLayout, check_version, error};
 use super::{FormatError, VERSION, parse_python_time, python_time};
 
 const FILE: &str = "metadata file";
+const INPUT_BUFFER: usize = 64 << 10;
 
 /// Everything in a metadata file but its objects. What Cinder never reads may be absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -156,7 +157,8 @@ pub fn read(
         on_object,
         stopped: &mut stopped,
     };
-    let mut json = serde_json::Deserializer::from_reader(budgeted(input, &budget));
+    let input = BufReader::with_capacity(INPUT_BUFFER, budget.count(input));
+    let mut json = serde_json::Deserializer::from_reader(input);
     let outcome = json
         .deserialize_map(visitor)
         .and_then(|head| json.end().map(|()| head));

@@ -22,6 +22,7 @@ use std::io;
 use crate::store::StoreError;
 
 pub mod codec;
+mod digest_lines;
 mod json;
 pub mod metadata;
 pub mod segment;

@@ -15,7 +15,8 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Deserializer, Serialize, Serializer};
 
-use super::json::{Budget, PythonLayout, budgeted, check_version, error};
+use super::digest_lines::DigestLines;
+use super::json::{Budget, PythonLayout, check_version, error};
 use super::metadata::MetadataHead;
 use super::{FormatError, VERSION, python_time};
 use crate::store::{BackupStore, StoreError};
@@ -103,7 +104,24 @@ pub fn read(
     }
 }
 
-/// Reads only the block size: no further than it must.
+/// The block size of a stored sha256 file, read no further than it must; `None` when there is no such file.
+///
+/// # Errors
+/// When it cannot be read, or has no usable `chunk_size`.
+pub fn block_size_of(
+    store: &dyn BackupStore,
+    container: &ContainerName,
+    prefix: &ObjectPrefix,
+) -> Result<Option<u64>, FormatError> {
+    match store.open(container, &prefix.sha256file()) {
+        // Cinder's own files have it before the digests: this reads a few hundred bytes. In any
+        // other order it costs a pass over the file.
+        Ok((input, _)) => read_block_size(input).map(Some),
+        Err(StoreError::NoSuchObject { .. } | StoreError::NoSuchContainer { .. }) => Ok(None),
+        Err(source) => Err(FormatError::Store { file: FILE, source }),
+    }
+}
+
 fn read_block_size(input: impl Read) -> Result<u64, FormatError> {
     let found = Cell::new(None);
     match (parse(input, Wanted::BlockSize(&found), false), found.get()) {
@@ -135,18 +153,12 @@ impl DigestStream {
         container: &ContainerName,
         prefix: &ObjectPrefix,
     ) -> Result<Option<Self>, FormatError> {
-        let open = || store.open(container, &prefix.sha256file());
-        let input = match open() {
-            Ok((input, _)) => input,
-            Err(StoreError::NoSuchObject { .. } | StoreError::NoSuchContainer { .. }) => {
-                return Ok(None);
-            }
-            Err(source) => return Err(FormatError::Store { file: FILE, source }),
+        let Some(block_size) = block_size_of(store, container, prefix)? else {
+            return Ok(None);
         };
-        // Cinder's own files have it before the digests: this reads a few hundred bytes. In any
-        // other order it costs a pass over the file.
-        let block_size = read_block_size(input)?;
-        let (input, _) = open().map_err(|source| FormatError::Store { file: FILE, source })?;
+        let (input, _) = store
+            .open(container, &prefix.sha256file())
+            .map_err(|source| FormatError::Store { file: FILE, source })?;
         Self::over(block_size, input).map(Some)
     }
 
@@ -309,9 +321,11 @@ enum Wanted<'a> {
 
 fn parse(input: impl Read, wanted: Wanted<'_>, to_end: bool) -> Result<u64, serde_json::Error> {
     let budget = Budget::default();
-    let mut json = serde_json::Deserializer::from_reader(budgeted(input, &budget));
+    let lines = DigestLines::new(budget.count(input));
+    let mut json = serde_json::Deserializer::from_reader(lines.clone());
     let block_size = json.deserialize_map(FileVisitor {
         budget: &budget,
+        lines: &lines,
         wanted,
     })?;
     if to_end {
@@ -320,12 +334,13 @@ fn parse(input: impl Read, wanted: Wanted<'_>, to_end: bool) -> Result<u64, serd
     Ok(block_size)
 }
 
-struct FileVisitor<'a, 'b> {
+struct FileVisitor<'a, 'b, R> {
     budget: &'b Budget,
+    lines: &'b DigestLines<R>,
     wanted: Wanted<'a>,
 }
 
-impl<'de> Visitor<'de> for FileVisitor<'_, '_> {
+impl<'de, R: Read> Visitor<'de> for FileVisitor<'_, '_, R> {
     type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -354,6 +369,7 @@ impl<'de> Visitor<'de> for FileVisitor<'_, '_> {
                     }
                     digests = true;
                     map.next_value_seed(DigestList {
+                        lines: self.lines,
                         on_digest: &mut **on_digest,
                         stopped,
                     })?;
@@ -372,12 +388,21 @@ impl<'de> Visitor<'de> for FileVisitor<'_, '_> {
     }
 }
 
-struct DigestList<'a> {
+struct DigestList<'a, R> {
+    lines: &'a DigestLines<R>,
     on_digest: &'a mut dyn FnMut(Digest) -> Result<(), FormatError>,
     stopped: &'a mut Option<FormatError>,
 }
 
-impl<'de> DeserializeSeed<'de> for DigestList<'_> {
+impl<R> DigestList<'_, R> {
+    /// Leaves the error where [`read`] finds it, and gives the parser one to end with.
+    fn stop<E: de::Error>(&mut self, error: FormatError) -> E {
+        *self.stopped = Some(error);
+        E::custom("stopped by the reader")
+    }
+}
+
+impl<'de, R: Read> DeserializeSeed<'de> for DigestList<'_, R> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -385,25 +410,44 @@ impl<'de> DeserializeSeed<'de> for DigestList<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for DigestList<'_> {
+impl<'de, R: Read> Visitor<'de> for DigestList<'_, R> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of SHA-256 digests")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(digest) = seq.next_element_seed(HexDigest)? {
-            if let Err(error) = (self.on_digest)(digest) {
-                *self.stopped = Some(error);
-                return Err(de::Error::custom("stopped by the reader"));
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let mut passed = 0;
+        let mut digests = Vec::new();
+        loop {
+            let read = self.lines.next_lines(&mut digests);
+            read.map_err(|source| self.stop(FormatError::Io { file: FILE, source }))?;
+            if digests.is_empty() {
+                break;
+            }
+            passed += digests.len();
+            for digest in digests.drain(..) {
+                (self.on_digest)(digest).map_err(|error| self.stop(error))?;
             }
         }
-        Ok(())
+        let mut comma = passed > 0; // each of those lines ends with one
+        while let Some(digest) = seq.next_element_seed(HexDigest { number: passed + 1 })? {
+            (self.on_digest)(digest).map_err(|error| self.stop(error))?;
+            passed += 1;
+            comma = false;
+        }
+        match comma {
+            true => Err(de::Error::custom("its list of digests ends with a comma")),
+            false => Ok(()),
+        }
     }
 }
 
-struct HexDigest;
+/// One digest of a list. Its number is told where it is bad: the parser counts only the lines that it sees.
+struct HexDigest {
+    number: usize,
+}
 
 impl<'de> DeserializeSeed<'de> for HexDigest {
     type Value = Digest;
@@ -417,7 +461,7 @@ impl Visitor<'_> for HexDigest {
     type Value = Digest;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("64 hexadecimal digits")
+        write!(f, "digest {}, 64 hexadecimal digits", self.number)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {

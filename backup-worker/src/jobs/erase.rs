@@ -5,7 +5,6 @@
 //! done twice, and stops when the lease is lost.
 
 use std::collections::HashSet;
-use std::io::BufReader;
 
 use common::domain::{AttemptNames, ContainerName};
 use common::messages::sheet::VolumeRef;
@@ -92,7 +91,7 @@ pub(super) fn strays(job: &Job, names: &AttemptNames) -> Result<(), Halt> {
     unnamed.remove(&prefix.sha256file());
     unnamed.remove(&prefix.metadata());
     let (input, _) = store.open(container, &prefix.metadata())?;
-    let read = metadata::read(BufReader::new(input), &mut |object| {
+    let read = metadata::read(input, &mut |object| {
         unnamed.remove(&object.name);
         Ok(())
     });

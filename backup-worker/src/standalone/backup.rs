@@ -24,7 +24,7 @@ use super::watch::Watch;
 use crate::cli;
 use crate::engine::{self, BackupTask, CloseTask, EngineError, Monitor, Throttle};
 use crate::format::metadata::MetadataHead;
-use crate::format::sha256file::DigestStream;
+use crate::format::sha256file;
 use crate::jobs::erase;
 use crate::store::{BackupStore, StoreError, posix};
 use crate::volume::{BackedUp, FrozenVolume, VolumeDriver};
@@ -304,7 +304,7 @@ impl Parent {
             )));
         }
         let store = repository.store();
-        let digests = DigestStream::open(&*store, &stored.container, &stored.prefix)
+        let block_size = sha256file::block_size_of(&*store, &stored.container, &stored.prefix)
             .map_err(|source| Failure::file(id, stored.prefix.sha256file(), &source))?
             .ok_or_else(|| {
                 Failure::CouldNot(format!(
@@ -312,7 +312,7 @@ impl Parent {
                 ))
             })?;
         Ok(Self {
-            block_size: digests.block_size(),
+            block_size,
             stored,
             head,
         })

@@ -6,7 +6,6 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -245,7 +244,7 @@ impl Repository {
                     source,
                 })
             })?;
-        metadata::read(BufReader::new(input), on_object).map_err(failed)
+        metadata::read(input, on_object).map_err(failed)
     }
 }
 

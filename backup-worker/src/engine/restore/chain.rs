@@ -1,6 +1,6 @@
 //! A chain of backups as their metadata files describe it, checked before anything is written.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
 use common::domain::{BackupId, ByteCount, Compression};
 use common::messages::sheet::StoredBackup;
@@ -164,7 +164,7 @@ impl Chain {
                 source,
             })
         })?;
-        let head = metadata::read(BufReader::new(input), &mut |entry: ObjectEntry| {
+        let head = metadata::read(input, &mut |entry: ObjectEntry| {
             let name = name_of(backup, &entry.name, &mut odd_names)?;
             if entry.length.is_none() {
                 unknown_lengths.push(objects.len());

@@ -1,7 +1,5 @@
 //! The wanted backup's sha256 file: read once to know it, and a second time in step with the windows.
 
-use std::io::BufReader;
-
 use common::domain::ByteCount;
 use common::messages::sheet::StoredBackup;
 
@@ -35,7 +33,7 @@ impl<'a> WantedFile<'a> {
             Err(source) => return Err(source.into()),
         };
         let mut count: u64 = 0;
-        let block_size = sha256file::read(BufReader::new(input), &mut |_digest| {
+        let block_size = sha256file::read(input, &mut |_digest| {
             count += 1;
             Ok(())
         })

@@ -1,6 +1,7 @@
 //! Tests of the format as a whole; the fixtures of the real Cinder are among them.
 
 mod codec;
+mod digest_lines;
 mod fixtures;
 mod json_files;
 mod segment;
