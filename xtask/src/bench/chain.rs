@@ -5,8 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::image;
-use super::peer::{Place, backup, prepare, restore};
-use super::rounds::warm;
+use super::peer::{Place, Step, backup, prepare, restore};
 use super::usage::{Usage, measure, median, seconds};
 
 /// Backups in the chain, the full one included.
@@ -83,7 +82,12 @@ pub(super) async fn measured(
         if number > 1 {
             image::overwrite(&place.volume, seed + u64::from(number))?;
         }
-        warm(&place.volume)?;
+        let step = if parent.is_some() {
+            Step::Incremental
+        } else {
+            Step::Full
+        };
+        place.warm(step)?;
         rustix::fs::sync();
         let command = backup(ALGORITHM, &id(number), parent.as_deref(), place);
         let usage = measure(command, None, &log).await;
@@ -103,6 +107,7 @@ pub(super) async fn measured(
                 true => (&id(LENGTH), &mut chain.chain),
                 false => (&single, &mut chain.single),
             };
+            place.warm(Step::Restore)?;
             rustix::fs::sync();
             used.push(measure(restore(id, place), None, &log).await?);
             place.check_restored(&place.volume)?;

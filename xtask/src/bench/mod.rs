@@ -15,7 +15,7 @@
 //! With `--scale` it is jobs that are measured, not bytes: `scale`.
 //!
 //! Rounds go through all peers before the next begins, so that a slow minute of the machine meets all alike; what is
-//! told is the median. Each ● begins with the volume in the page cache and nothing left to be written.
+//! told is the median. Each ● begins with what it reads in the page cache and nothing left to be written.
 //! Only ratios within one run mean anything; the report says machine and seed.
 
 mod chain;

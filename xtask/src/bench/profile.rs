@@ -7,7 +7,6 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::peer::{Peer, Place, Step};
-use super::rounds::warm;
 use super::table::step_name;
 use super::usage::measure;
 use crate::say;
@@ -270,8 +269,8 @@ pub(super) async fn measured(place: &Place, original: &Path, changed: &Path) -> 
                 original
             };
             place.present(volume)?;
-            warm(&place.volume)?;
         }
+        place.warm(step)?;
         rustix::fs::sync();
         let mut perf = Command::new("perf");
         perf.args(["record", "-F", "997", "-g", "-q", "-o"])

@@ -93,9 +93,7 @@ impl Bench<'_> {
                 }
                 Step::Prepare | Step::Full | Step::Unchanged | Step::Restore => 0,
             };
-            if step != Step::Restore {
-                warm(&place.volume)?;
-            }
+            place.warm(step)?;
             rustix::fs::sync();
             let log = self.folder.join("log");
             let usage = measure(run.command, run.output.as_deref(), &log).await?;
@@ -153,6 +151,15 @@ impl Place {
         std::fs::hard_link(image, path).context("put a volume in its place")
     }
 
+    /// Brings into the page cache what a step will read. A program that drops what it stored from there would else
+    /// restore from the disk, and one that leaves it there from memory.
+    pub(super) fn warm(&self, step: Step) -> Result<u64> {
+        warm(match step {
+            Step::Restore => &self.repository,
+            Step::Prepare | Step::Full | Step::Unchanged | Step::Incremental => &self.volume,
+        })
+    }
+
     /// Compares what was restored, and removes it.
     pub(super) fn check_restored(&self, expected: &Path) -> Result<()> {
         anyhow::ensure!(
@@ -163,11 +170,23 @@ impl Place {
     }
 }
 
-/// Reads a file once, so that it is in the page cache if that has room.
-pub(super) fn warm(path: &Path) -> Result<()> {
-    let mut file = File::open(path).context("open the volume")?;
-    std::io::copy(&mut file, &mut std::io::sink()).context("read the volume")?;
-    Ok(())
+/// Reads a file, or all files below a folder, so that they are in the page cache if that has room. Tells how many bytes that were.
+pub(super) fn warm(path: &Path) -> Result<u64> {
+    let read = || -> Result<u64> {
+        let kind = path.symlink_metadata()?.file_type();
+        if kind.is_dir() {
+            let mut bytes = 0;
+            for entry in path.read_dir()? {
+                bytes += warm(&entry?.path())?;
+            }
+            return Ok(bytes);
+        }
+        if !kind.is_file() {
+            return Ok(0);
+        }
+        Ok(std::io::copy(&mut File::open(path)?, &mut std::io::sink())?)
+    };
+    read().with_context(|| format!("read {}", path.display()))
 }
 
 /// Whether two files hold the same bytes.
@@ -209,6 +228,46 @@ mod tests {
             "150 s and 180 s"
         );
         assert_eq!(left(Peer::Restic, 3), ", about 2 min for this volume");
+    }
+
+    #[test]
+    fn all_files_below_a_folder_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(folder.path().join("one"), [1; 10]).unwrap();
+        std::fs::write(folder.path().join("a/two"), [2; 200]).unwrap();
+        std::fs::write(deep.join("three"), [3; 3000]).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+        assert_eq!(warm(folder.path()).unwrap(), 3210);
+        assert_eq!(warm(&deep.join("three")).unwrap(), 3000);
+        assert!(warm(&folder.path().join("four")).is_err());
+    }
+
+    #[test]
+    fn a_restore_reads_what_is_stored_and_all_else_the_volume() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let place = Place {
+            volume: at("volume"),
+            repository: at("repository"),
+            scratch: at("scratch"),
+            output: at("output"),
+            worker: at("worker"),
+            python: None,
+            cinder_driver: at("driver"),
+        };
+        place.make().unwrap();
+        std::fs::write(place.repository.join("object"), [1; 10]).unwrap();
+        std::fs::write(&place.volume, [2; 200]).unwrap();
+        for (step, bytes) in [
+            (Step::Full, 200),
+            (Step::Unchanged, 200),
+            (Step::Incremental, 200),
+            (Step::Restore, 10),
+        ] {
+            assert_eq!(place.warm(step).unwrap(), bytes, "{step:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The same volume through the whole service: broker, api-service and one worker, asked over HTTP as any client would.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -101,6 +101,7 @@ pub(super) async fn measured(
     let worker = stack.process("backup-worker-1");
     let client = Client {
         api: Api::new(&stack.state().endpoint)?,
+        backups: stack.state().backups_path.clone(),
         worker: worker.context("the stack has a worker")?,
     };
     let volumes = stack.state().volumes_path.clone();
@@ -116,6 +117,8 @@ pub(super) async fn measured(
 
 struct Client {
     api: Api,
+    /// Where the worker stores.
+    backups: PathBuf,
     worker: Process,
 }
 
@@ -154,6 +157,7 @@ impl Client {
             "a backup that was asked to be incremental is not"
         );
 
+        warm(&self.backups)?;
         rustix::fs::sync();
         forget_peak(self.worker)?;
         let (cpu_s, start) = (used_by(self.worker).cpu_s, Instant::now());
