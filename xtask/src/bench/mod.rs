@@ -20,6 +20,7 @@
 
 mod chain;
 mod charts;
+mod clock;
 mod image;
 mod limit;
 mod machine;

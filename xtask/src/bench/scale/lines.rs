@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use super::super::clock;
+
 /// An execution of a job, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Ran {
@@ -63,44 +65,14 @@ fn execution(line: &str) -> Option<(String, Ran)> {
         "volume_done" => line.volume,
         _ => return None,
     };
-    let ended = seconds_since_1970(&line.timestamp)?;
+    let ended = clock::read(&line.timestamp)?;
     let began = ended - line.seconds;
     Some((id, Ran { began, ended }))
-}
-
-/// Reads `2026-11-27T13:14:15.123456Z`.
-fn seconds_since_1970(text: &str) -> Option<f64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.split('-').map(str::parse::<i32>);
-    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
-    let mut time = time.split(':').map(str::parse::<f64>);
-    let (hour, minute, second) = (time.next()?.ok()?, time.next()?.ok()?, time.next()?.ok()?);
-    // Days of the civil calendar, with years that begin in March so that the leap day is the last one.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
-        + year.div_euclid(400)
-        + (153 * month + 2) / 5
-        + day
-        - 719_469;
-    Some(f64::from(days) * 86_400.0 + hour * 3600.0 + minute * 60.0 + second)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_read_to_the_microsecond() {
-        let read = |text| seconds_since_1970(text).unwrap();
-        assert_eq!(read("1970-01-01T00:00:00.000000Z"), 0.0);
-        assert_eq!(read("2000-02-29T12:00:00Z"), 951_825_600.0);
-        assert_eq!(read("2026-11-27T13:14:15.250000Z"), 1_795_785_255.25);
-        assert_eq!(seconds_since_1970("yesterday"), None);
-    }
 
     #[test]
     fn only_jobs_that_ended_well_on_a_worker_are_found() {

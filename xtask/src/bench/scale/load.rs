@@ -8,6 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::super::clock;
 use super::super::image::Random;
 use crate::demo::api::Api;
 
@@ -127,7 +128,8 @@ pub(super) async fn ask(api: &Api, wish: Wish, body: Value) -> Result<Accepted> 
     let body = Value::Object([(member.to_owned(), body)].into_iter().collect());
     let mut refused = 0;
     loop {
-        let sent = seconds_since_1970();
+        // By the clock that the workers' logs are written by.
+        let sent = clock::now();
         let began = Instant::now();
         let answer = api.call(Method::POST, path, body.clone()).await?;
         let took = began.elapsed().as_secs_f64();
@@ -150,15 +152,4 @@ pub(super) async fn ask(api: &Api, wish: Wish, body: Value) -> Result<Accepted> 
             refused,
         });
     }
-}
-
-/// By the clock that the workers' logs are written by.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it is compared with times in logs"
-)]
-fn seconds_since_1970() -> f64 {
-    let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
 }
