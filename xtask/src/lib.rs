@@ -1,7 +1,7 @@
 //! The set-up a developer's machine needs, in Rust: programs, a private broker, a running stack, the
 //! demo, the checks and the tests.
 //!
-//! The system tests use [`rabbitmq::Node`], [`postgres::Cluster`] and [`stack::Stack`] too. There is no logic of the product here:
+//! The system tests use [`rabbitmq::Node`], [`postgres::Cluster`], [`stack::Stack`] and [`memory_limit::MemoryLimit`] too. There is no logic of the product here:
 //! the services are started as a user would start them and spoken to by HTTP alone.
 //!
 //! **Invariants.** Everything listens on loopback. A process is ended by its id and start time, never by its
@@ -17,6 +17,7 @@ pub mod demo;
 pub mod faults;
 pub mod files;
 pub mod install;
+pub mod memory_limit;
 pub mod nfs;
 pub mod postgres;
 pub mod process;

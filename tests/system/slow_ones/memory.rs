@@ -66,18 +66,24 @@ async fn peak_of_both_ways(size_gib: u64, limit: &MemoryLimit) -> (u64, u64) {
         volume::write_at(&file, offset, &volume::noise(seed, SPOT_BYTES));
     }
     let id = stack.api().manage_volume("sparse.raw").await;
-    limit.hold(stack.worker(1));
+    hold(limit, &stack, 1);
     let backup = stack.api().back_up(id).await.id;
     let backed_up = stack.worker(1).peak_memory_bytes();
     stack.worker(1).kill();
 
     stack.worker(2).start();
     stack.until_ready().await;
-    limit.hold(stack.worker(2));
+    hold(limit, &stack, 2);
     let restored = stack.api().bring_back(backup).await;
     let brought_back = stack.worker(2).peak_memory_bytes();
     assert_same_data(&stack.file_of(restored), &file);
     (backed_up, brought_back)
+}
+
+fn hold(limit: &MemoryLimit, stack: &TestStack, worker: usize) {
+    limit
+        .hold(stack.worker(worker).id())
+        .expect("the memory of a running worker can be limited");
 }
 
 /// Where a little data lies: at the end of each sixteenth.

@@ -1,24 +1,28 @@
 //! The memory rows: what a backup and a restore of ever larger volumes hold at most.
 //!
 //! The volumes are sparse, so that the largest fit on a disk; each has the same data, more of it than all buffers of a
-//! job hold. What grows with a volume shows all the same: objects, names, digests and segments are those of its size.
+//! job hold. The kernel kills a worker that needs more than is allowed, where this machine has limits for us. What grows with a volume shows all the same: objects, names, digests and segments are those of its size.
 
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::image::Random;
 use super::peer::{FULL_ID, Peer, Place, Step, restore};
 use super::usage::{Usage, measure, seconds};
+use crate::memory_limit::MemoryLimit;
 use crate::{files, say};
 
 /// Sizes of the volumes.
 const SIZES_GIB: [u64; 4] = [1, 16, 64, 1024];
 /// Of a quick run.
 const QUICK_SIZES_GIB: [u64; 2] = [1, 2];
+/// What a worker may hold, with the page cache that it makes.
+pub(super) const LIMIT_MIB: u32 = 320;
 /// Dense data at the start of each.
 const DENSE_BYTES: u64 = 256 << 20;
 /// A little more at the end of each sixteenth.
@@ -26,8 +30,15 @@ const SPOT_BYTES: usize = 64 << 10;
 /// Of zeros it decodes many times as much in a second as LZ4, and a sparse volume is little else.
 const ROW: Peer = Peer::EmberZstd;
 
-/// Both ways of one volume.
+/// What was measured.
 pub(super) struct Memory {
+    /// Why the workers ran without a limit, if they did.
+    pub(super) unlimited: Option<String>,
+    pub(super) rows: Vec<BothWays>,
+}
+
+/// Both ways of one volume.
+pub(super) struct BothWays {
     pub(super) size_gib: u64,
     pub(super) full: Usage,
     pub(super) restore: Usage,
@@ -37,33 +48,52 @@ pub(super) struct Memory {
 ///
 /// # Errors
 /// When the system refuses, a command fails, or a restored volume is another one.
-pub(super) async fn rows(place: &Place, quick: bool, seed: u64) -> Result<Vec<Memory>> {
+pub(super) async fn rows(place: &Place, quick: bool, seed: u64) -> Result<Memory> {
     let sizes = match quick {
         true => &QUICK_SIZES_GIB[..],
         false => &SIZES_GIB,
     };
+    let (limit, unlimited) = match MemoryLimit::new(u64::from(LIMIT_MIB) << 20) {
+        Ok(limit) => (Some(limit), None),
+        Err(why) => (None, Some(why)),
+    };
+    if let Some(why) = &unlimited {
+        say::line(format_args!("No limit of memory can be set: {why}"));
+    }
     let mut rows = Vec::new();
     for size_gib in sizes {
         say::line(format_args!("Memory, with a volume of {size_gib} GiB"));
-        let row = row(place, *size_gib, seed).await;
+        let row = row(place, *size_gib, seed, limit.as_ref()).await;
         rows.push(row.with_context(|| format!("measure memory with {size_gib} GiB"))?);
     }
-    Ok(rows)
+    Ok(Memory { unlimited, rows })
 }
 
-async fn row(place: &Place, size_gib: u64, seed: u64) -> Result<Memory> {
+async fn row(
+    place: &Place,
+    size_gib: u64,
+    seed: u64,
+    limit: Option<&MemoryLimit>,
+) -> Result<BothWays> {
     files::make_private_dir(&place.repository)?;
     let spots = make(&place.volume, size_gib << 30, seed).context("make a sparse volume")?;
     let log = place.repository.with_extension("log");
+    let limited = async |command: Command| {
+        let command = match limit {
+            Some(limit) => limit.around(&command),
+            None => command,
+        };
+        measure(command, None, &log).await
+    };
     let run = async |step| {
         let run = ROW.run(step, place).context("our rows do that")?;
-        measure(run.command, None, &log).await
+        limited(run.command).await
     };
     run(Step::Prepare).await?;
     rustix::fs::sync();
     let full = run(Step::Full).await?;
     rustix::fs::sync();
-    let restore = measure(restore(FULL_ID, place), None, &log).await?;
+    let restore = limited(restore(FULL_ID, place)).await?;
     anyhow::ensure!(
         same(&place.volume, &place.output, &spots)?,
         "the restored volume is another one"
@@ -72,7 +102,7 @@ async fn row(place: &Place, size_gib: u64, seed: u64) -> Result<Memory> {
         std::fs::remove_file(file).context("remove a volume")?;
     }
     std::fs::remove_dir_all(&place.repository).context("remove a repository")?;
-    Ok(Memory {
+    Ok(BothWays {
         size_gib,
         full,
         restore,
@@ -117,14 +147,20 @@ fn same(one: &Path, other: &Path, spots: &[u64]) -> Result<bool> {
 }
 
 /// The table of the report.
-pub(super) fn section(rows: &[Memory]) -> String {
+pub(super) fn section(memory: &Memory) -> String {
+    let limit = match &memory.unlimited {
+        None => format!(
+            "They ran in a control group of {LIMIT_MIB} MiB, page cache included, without swap: the kernel kills one that needs more."
+        ),
+        Some(why) => format!("**They ran without a limit**, for none could be set: {why}."),
+    };
     let mut text = format!(
-        "## Memory\n\nSparse volumes with the same {} MiB of data, by {}, once each: the most memory the worker held, and seconds.\n\n\
+        "## Memory\n\nSparse volumes with the same {} MiB of data, by {}, once each: the most memory the worker held, and seconds.\n{limit}\n\n\
          | volume | full: RSS | wall | restore: RSS | wall |\n|---|---|---|---|---|\n",
         (DENSE_BYTES + 16 * SPOT_BYTES as u64) >> 20,
         ROW.name(),
     );
-    for row in rows {
+    for row in &memory.rows {
         let _ = writeln!(
             text,
             "| {} GiB | {} MiB | {} | {} MiB | {} |",
@@ -141,6 +177,22 @@ pub(super) fn section(rows: &[Memory]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_section_says_which_limit_held_or_why_there_was_none() {
+        let section = |unlimited| {
+            section(&Memory {
+                unlimited,
+                rows: Vec::new(),
+            })
+        };
+        assert!(section(None).contains("in a control group of 320 MiB"));
+        let without = section(Some("no memory controller".to_owned()));
+        assert!(
+            without.contains("without a limit**, for none could be set: no memory controller.")
+        );
+        assert!(!without.contains("control group"));
+    }
 
     #[test]
     fn a_volume_with_other_data_is_found() {

@@ -325,7 +325,7 @@ impl Run<'_> {
                 }
                 Part::Memory => {
                     pace.begin("Memory", expected_s);
-                    report.memory = memory::rows(&place, options.quick, seed).await?;
+                    report.memory = Some(memory::rows(&place, options.quick, seed).await?);
                 }
                 Part::Profile => {
                     pace.begin("Where the time goes", expected_s);

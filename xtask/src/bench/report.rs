@@ -32,7 +32,7 @@ pub(super) struct Report {
     pub(super) chain: Option<Chain>,
     pub(super) service: Option<Service>,
     pub(super) tracking: Option<Result<Tracking>>,
-    pub(super) memory: Vec<Memory>,
+    pub(super) memory: Option<Memory>,
     pub(super) profile: Option<Result<Profile>>,
 }
 
@@ -138,8 +138,8 @@ impl Report {
             )),
             None => {}
         }
-        if !self.memory.is_empty() {
-            line(&memory::section(&self.memory));
+        if let Some(memory) = &self.memory {
+            line(&memory::section(memory));
         }
         line(&self.ratios());
         match &self.profile {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Image;
+use super::memory::LIMIT_MIB;
 use super::peer::{Peer, Step};
 use super::report::Report;
 use super::table::step_name;
@@ -175,7 +176,7 @@ fn memory(report: &Report) -> Vec<Target> {
     let mut all = Vec::new();
     for (step, is_restore) in [("backup", false), ("restore", true)] {
         let peak = |size_gib| {
-            let mut rows = report.memory.iter();
+            let mut rows = report.memory.as_ref()?.rows.iter();
             let row = rows.find(|row| row.size_gib == size_gib)?;
             let usage = if is_restore { row.restore } else { row.full };
             let mib = u32::try_from(usage.rss_bytes >> 20).ok()?;
@@ -183,7 +184,7 @@ fn memory(report: &Report) -> Vec<Target> {
         };
         for size_gib in MEMORY_GIB {
             let what = format!("peak RSS, {step} of a sparse volume of {size_gib} GiB");
-            all.push(Target::new(what, Unit::MiB, peak(size_gib), 320.0).at_most());
+            all.push(Target::new(what, Unit::MiB, peak(size_gib), LIMIT_MIB.into()).at_most());
         }
         let [small, large] = MEMORY_GIB.map(peak);
         let ratio = small.zip(large).map(|(small, large)| {

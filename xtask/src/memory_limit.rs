@@ -1,11 +1,13 @@
-//! Memory that a process may have, and that it had.
+//! A limit of the kernel's for the memory of processes: the system tests' workers run under it, and the bench's memory rows.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{fs, io};
 
-use uuid::Uuid;
+use crate::files::random_hex;
 
-use crate::process::Process;
+/// Who is in a group.
+const MEMBERS: &str = "cgroup.procs";
 
 /// A control group of the kernel whose processes may hold so many bytes together, page cache included, and no swap.
 ///
@@ -22,7 +24,8 @@ impl MemoryLimit {
     /// Why the system has none for us.
     pub fn new(bytes: u64) -> Result<Self, String> {
         let (parent, version) = parent_group()?;
-        let group = parent.join(format!("emberkeep-test-{}", Uuid::now_v7()));
+        let name = random_hex::<8>().map_err(|error| error.to_string())?;
+        let group = parent.join(format!("emberkeep-{name}"));
         fs::create_dir(&group)
             .map_err(|error| format!("no control group in {}: {error}", parent.display()))?;
         let limit = Self { group };
@@ -49,11 +52,31 @@ impl MemoryLimit {
 
     /// Puts a running process under the limit.
     ///
-    /// # Panics
-    /// When it cannot be.
-    pub fn hold(&self, process: &Process) {
-        self.write("cgroup.procs", &process.id().to_string())
-            .unwrap_or_else(|error| panic!("limit the memory of {}: {error}", process.name()));
+    /// # Errors
+    /// When the system refuses, as it does when there is no such process.
+    pub fn hold(&self, process_id: u32) -> io::Result<()> {
+        self.write(MEMBERS, &process_id.to_string())
+    }
+
+    /// The same command, under the limit from its first instruction: a shell puts itself there and becomes it.
+    #[must_use]
+    pub fn around(&self, command: &Command) -> Command {
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", r#"echo $$ >"$0" && exec "$@""#])
+            .arg(self.group.join(MEMBERS))
+            .arg(command.get_program())
+            .args(command.get_args());
+        if let Some(folder) = command.get_current_dir() {
+            limited.current_dir(folder);
+        }
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        limited
     }
 
     fn write(&self, file: &str, value: &str) -> io::Result<()> {
@@ -63,7 +86,7 @@ impl MemoryLimit {
 
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.group); // refused while a process of a failed test is in it
+        let _ = fs::remove_dir(&self.group); // refused while a process is in it, as after a failed test
     }
 }
 
@@ -115,4 +138,40 @@ fn parent_group() -> Result<(PathBuf, Version), String> {
     fs::write(parent.join("cgroup.subtree_control"), "+memory")
         .map_err(|error| format!("no memory controller below {}: {error}", parent.display()))?;
     Ok((parent, Version::Two))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_in_the_group_before_it_is_that_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = MemoryLimit {
+            group: folder.path().join("a group"),
+        };
+        fs::create_dir(&limit.group).unwrap();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"echo "$$ $1 $WORD"; pwd"#, "sh", "a b"])
+            .env("WORD", "kept")
+            .current_dir("/");
+        let output = limit.around(&command).output().unwrap();
+        let members = fs::read_to_string(limit.group.join(MEMBERS)).unwrap();
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            format!("{} a b kept\n/\n", members.trim())
+        );
+    }
+
+    #[test]
+    fn a_command_does_not_run_without_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = MemoryLimit {
+            group: folder.path().join("gone"),
+        };
+        let output = limit.around(Command::new("echo").arg("ran")).output();
+        let output = output.unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+    }
 }
