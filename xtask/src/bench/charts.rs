@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use super::plot::{COLOURS, WIDTH, page};
 use super::profile::{Class, Profile};
-use super::table::step_name;
 use super::targets::Target;
 
 const BAR: f64 = 15.0;
@@ -46,20 +45,20 @@ pub(super) fn targets(all: &[Target]) -> String {
     page(&title, y + 10.0, &body)
 }
 
-/// A bar for each step, of its classes.
+/// A bar for each subject, of its classes.
 pub(super) fn profile(profile: &Profile) -> String {
-    const LEFT: f64 = 110.0;
+    const LEFT: f64 = 160.0;
     const THICK: f64 = 26.0;
     let long = WIDTH - LEFT - 20.0;
     let mut body = String::new();
     let mut y = 40.0;
-    for (step, shares) in &profile.steps {
+    for (subject, shares) in &profile.of {
         let _ = writeln!(
             body,
             r#"<text x="{}" y="{}" text-anchor="end">{}</text>"#,
             LEFT - 6.0,
             y + THICK - 9.0,
-            step_name(*step)
+            subject.name()
         );
         let mut x = LEFT;
         for (class, share) in &shares.of {
@@ -84,7 +83,7 @@ pub(super) fn profile(profile: &Profile) -> String {
     }
     y += 6.0;
     for (index, class) in (0_u32..).zip(Class::ALL) {
-        let x = LEFT + f64::from(index % 3) * 210.0;
+        let x = 60.0 + f64::from(index % 3) * 235.0;
         let row = y + f64::from(index / 3) * 18.0;
         let _ = writeln!(
             body,
@@ -96,7 +95,7 @@ pub(super) fn profile(profile: &Profile) -> String {
         );
     }
     page(
-        "Where the processor's time goes: Emberkeep lz4, ext4 volume",
+        "Where the processor's time goes: Emberkeep, ext4 volume",
         y + 64.0,
         &body,
     )

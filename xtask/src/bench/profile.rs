@@ -1,18 +1,10 @@
-//! Where the processor's time goes: our default under `perf`, its symbols summed into classes.
+//! Where the processor's time goes: what `perf` saw, its symbols summed into classes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context as _, Result};
-
-use super::peer::{Peer, Place, Step};
+use super::peer::{Peer, Step};
 use super::table::step_name;
-use super::usage::measure;
-use crate::say;
 
-/// Our default.
-const ROW: Peer = Peer::EmberLz4;
 /// What has its name in brackets, as the kernel and its modules do.
 const NOT_KERNEL: [&str; 3] = ["[vdso]", "[unknown]", "[JIT]"];
 
@@ -158,7 +150,7 @@ impl Class {
     }
 
     /// Of a symbol of the object `dso`.
-    fn of(symbol: &str, dso: &str) -> Self {
+    pub(super) fn of(symbol: &str, dso: &str) -> Self {
         let is_kernel = dso.starts_with('[') && !NOT_KERNEL.contains(&dso);
         let (words, rest) = match is_kernel {
             true => (&KERNEL_WORDS[..], Self::Kernel),
@@ -170,18 +162,41 @@ impl Class {
     }
 }
 
-/// Shares of one step's samples.
+/// Shares of the samples.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     pub(super) of: BTreeMap<Class, f64>,
     /// The dearest symbols, by their share.
-    top: Vec<(String, f64)>,
+    pub(super) top: Vec<(String, f64)>,
 }
 
-/// What was found for each step.
-#[derive(Debug)]
+/// What a profile is taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    /// A step of a row of ours, with the ext4 volume.
+    Row(Peer, Step),
+    /// The incremental of our default that reads only what was written.
+    Tracked,
+}
+
+impl Subject {
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Row(peer, step) => {
+                let algorithm = peer.ours().unwrap_or_else(|| peer.name());
+                format!("{algorithm}, {}", step_name(step))
+            }
+            Self::Tracked => format!("lz4, {}, tracked", step_name(Step::Incremental)),
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
 pub(super) struct Profile {
-    pub(super) steps: BTreeMap<Step, Shares>,
+    pub(super) of: BTreeMap<Subject, Shares>,
+    /// Why none was taken with change tracking, if none was.
+    pub(super) untracked: Option<String>,
 }
 
 impl Profile {
@@ -189,26 +204,32 @@ impl Profile {
     pub(super) fn section(&self, plot: &str) -> String {
         let mut text = format!(
             "## Where the time goes\n\n![]({plot})\n\n\
-             Emberkeep lz4 with the ext4 volume, once more each under `perf record -F 997 -g`: the share of the samples, by the function that was running.\n\n| |"
+             Emberkeep with the ext4 volume, once more each under `perf record -F 997 -g`: the share of the samples, by the function that was running.\n\
+             It is the worker alone; through the whole service it runs the same code.\n\n| |"
         );
-        for step in self.steps.keys() {
-            text.push_str(&format!(" {} |", step_name(*step)));
+        for subject in self.of.keys() {
+            text.push_str(&format!(" {} |", subject.name()));
         }
-        text.push_str(&format!("\n|---|{}\n", "---|".repeat(self.steps.len())));
+        text.push_str(&format!("\n|---|{}\n", "---|".repeat(self.of.len())));
         for class in Class::ALL {
             text.push_str(&format!("| {} |", class.name()));
-            for step in self.steps.values() {
-                let share = step.of.get(&class).copied().unwrap_or(0.0);
+            for shares in self.of.values() {
+                let share = shares.of.get(&class).copied().unwrap_or(0.0);
                 text.push_str(&format!(" {:.0} % |", 100.0 * share));
             }
             text.push('\n');
         }
         text.push('\n');
-        for (step, shares) in &self.steps {
+        for (subject, shares) in &self.of {
             let top = shares.top.iter();
             let top = top.map(|(name, share)| format!("`{name}` {:.0} %", 100.0 * share));
             let top: Vec<_> = top.collect();
-            text.push_str(&format!("- {}: {}.\n", step_name(*step), top.join(", ")));
+            text.push_str(&format!("- {}: {}.\n", subject.name(), top.join(", ")));
+        }
+        if let Some(why) = &self.untracked {
+            text.push_str(&format!(
+                "\nWith change tracking none was taken, for there is no place for it: {why}.\n"
+            ));
         }
         if !self.saw_kernel() {
             text.push_str(
@@ -229,13 +250,13 @@ impl Profile {
             ];
             !user.contains(class)
         };
-        let mut classes = self.steps.values().flat_map(|shares| shares.of.keys());
+        let mut classes = self.of.values().flat_map(|shares| shares.of.keys());
         classes.any(is_kernel)
     }
 
-    /// The dearest three kinds of work of a step, in words.
-    pub(super) fn dearest(&self, step: Step) -> Option<String> {
-        let mut shares: Vec<_> = self.steps.get(&step)?.of.iter().collect();
+    /// The dearest three kinds of work, in words.
+    pub(super) fn dearest(&self, subject: Subject) -> Option<String> {
+        let mut shares: Vec<_> = self.of.get(&subject)?.of.iter().collect();
         shares.sort_by(|one, other| other.1.total_cmp(one.1));
         let shares = shares.iter().take(3);
         let shares =
@@ -244,123 +265,41 @@ impl Profile {
     }
 }
 
-/// Does each step of our default once under `perf`.
-///
-/// # Errors
-/// When `perf` may not look, or a command fails.
-pub(super) async fn measured(place: &Place, original: &Path, changed: &Path) -> Result<Profile> {
-    let log = place.scratch.with_extension("log");
-    let data = place.scratch.with_extension("perf");
-    place.make()?;
-    let mut profile = Profile {
-        steps: BTreeMap::new(),
-    };
-    for step in Step::ALL {
-        let command = ROW.run(step, place).context("our rows do that")?.command;
-        if step == Step::Prepare {
-            measure(command, None, &log).await?;
-            continue;
-        }
-        say::line(format_args!("A profile: {}", step_name(step)));
-        if step != Step::Restore {
-            let volume = if step == Step::Incremental {
-                changed
-            } else {
-                original
-            };
-            place.present(volume)?;
-        }
-        place.warm(step)?;
-        rustix::fs::sync();
-        let mut perf = Command::new("perf");
-        perf.args(["record", "-F", "997", "-g", "-q", "-o"])
-            .arg(&data);
-        perf.arg("--")
-            .arg(command.get_program())
-            .args(command.get_args());
-        measure(perf, None, &log).await?;
-        let mut report = tokio::process::Command::new("perf");
-        report.args([
-            "report",
-            "--stdio",
-            "--no-children",
-            "-g",
-            "none",
-            "-q",
-            "--no-inline",
-        ]);
-        report
-            .args(["--sort", "symbol,dso", "-t", "|", "-i"])
-            .arg(&data);
-        let said = crate::stage::answer(report).await?;
-        let shares = summed(&said);
-        anyhow::ensure!(
-            !shares.of.is_empty(),
-            "perf saw nothing of the {}",
-            step_name(step)
-        );
-        profile.steps.insert(step, shares);
-    }
-    place.check_restored(changed)?;
-    std::fs::remove_file(&data).context("remove a profile")?;
-    std::fs::remove_file(&place.volume).context("remove a volume")?;
-    place.clear()?;
-    Ok(profile)
-}
-
-/// Sums lines such as ` 61.20%|[.] lz4_flex::block::compress|backup-worker`.
-fn summed(report: &str) -> Shares {
-    let mut shares = Shares::default();
-    for line in report.lines() {
-        let mut fields = line.split('|').map(str::trim);
-        let (Some(share), Some(symbol), Some(dso)) = (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let Some(Ok(percent)) = share.strip_suffix('%').map(str::parse::<f64>) else {
-            continue;
-        };
-        let symbol = symbol.split_once("] ").map_or(symbol, |(_, name)| name);
-        *shares.of.entry(Class::of(symbol, dso)).or_default() += percent / 100.0;
-        // perf sorts, and a name with all its generics is no name for people.
-        if shares.top.len() < 6 {
-            let name: String = symbol.chars().take(60).collect();
-            shares.top.push((name, percent / 100.0));
-        }
-    }
-    shares
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn symbols_are_summed_by_the_kind_of_work() {
-        let shares = summed(
-            "# a remark\n\
-             \x20   50.00%|[.] lz4_flex::block::compress::compress_internal|backup-worker     \n\
-             \x20   20.00%|[.] backup_worker::lanes::x86_64::avx512::sha256|backup-worker\n\
-             \x20   10.00%|[k] rep_movs_alternative|[kernel.kallsyms]\n\
-             \x20    5.00%|[k] clear_page_erms|[kernel.kallsyms]\n\
-             \x20    5.00%|[k] ext4_da_write_begin|[ext4]\n\
-             \x20    5.00%|[k] finish_task_switch.isra.0|[kernel.kallsyms]\n\
-             \x20    3.00%|[.] __memmove_avx512_unaligned_erms|libc.so.6\n\
-             \x20    2.00%|[.] clock_gettime|[vdso]\n",
-        );
-        let of = |class| (shares.of[&class] * 100.0).round();
-        assert_eq!(of(Class::Compressor), 50.0);
-        assert_eq!(of(Class::Sha256), 20.0);
-        assert_eq!(of(Class::KernelCopy), 10.0);
-        assert_eq!(of(Class::PageFaults), 5.0);
-        assert_eq!(of(Class::FileSystem), 5.0);
-        assert_eq!(of(Class::Kernel), 5.0);
-        assert_eq!(of(Class::UserCopy), 3.0);
-        assert_eq!(of(Class::Other), 2.0);
-        assert_eq!(shares.top.len(), 6);
+    fn each_subject_has_a_column_and_its_own_dearest_kinds_of_work() {
+        let shares = |class| Shares {
+            of: [(class, 0.7), (Class::Other, 0.3)].into(),
+            top: vec![("symbol".to_owned(), 0.7)],
+        };
+        let restore = |peer| Subject::Row(peer, Step::Restore);
+        let profile = Profile {
+            of: [
+                (Subject::Tracked, shares(Class::FileSystem)),
+                (restore(Peer::EmberLz4), shares(Class::Sha256)),
+                (restore(Peer::EmberZstd), shares(Class::Compressor)),
+            ]
+            .into(),
+            untracked: None,
+        };
+        let section = profile.section("plot.svg");
+        for expected in [
+            "| | lz4, restore | zstd, restore | lz4, 1 % changed, tracked |\n|---|---|---|---|\n",
+            "| compressor | 0 % | 70 % | 0 % |",
+            "- zstd, restore: `symbol` 70 %.",
+        ] {
+            assert!(
+                section.contains(expected),
+                "{expected} is not in\n{section}"
+            );
+        }
         assert_eq!(
-            shares.top[0].0,
-            "lz4_flex::block::compress::compress_internal"
+            profile.dearest(restore(Peer::EmberZstd)).unwrap(),
+            "compressor 70 %, other 30 %"
         );
+        assert_eq!(profile.dearest(restore(Peer::EmberZlib)), None);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Image;
 use super::memory::LIMIT_MIB;
 use super::peer::{Peer, Step};
+use super::profile::Subject;
 use super::report::Report;
 use super::table::step_name;
 
@@ -250,7 +251,7 @@ fn bounds(report: &Report, target: &Target) -> String {
     }
     match report.profile.as_ref() {
         Some(Ok(profile)) => {
-            if let Some(dearest) = profile.dearest(step) {
+            if let Some(dearest) = profile.dearest(Subject::Row(peer, step)) {
                 let of = match peer {
                     Peer::EmberLz4 => "the profile",
                     _ => "the profile of lz4, the only one taken",

@@ -1,12 +1,12 @@
 //! Change tracking: an incremental that reads only what was written since the snapshot its parent was read from.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::image;
-use super::peer::{FULL_ID, INCREMENTAL_ID, Place, backup, prepare, restore};
-use super::rounds::warm;
+use super::peer::{FULL_ID, INCREMENTAL_ID, Place, Step, backup, prepare, restore};
 use super::usage::{Usage, measure, median, seconds};
 use crate::reflink;
 
@@ -63,10 +63,7 @@ pub(super) async fn measured(
     rounds: u32,
     seed: u64,
 ) -> Result<Tracking> {
-    let place = Place {
-        volume: mounted.path().join("volume.raw"),
-        ..place
-    };
+    let place = self::place(mounted, place);
     let log = place.scratch.with_extension("log");
     let mut tracking = Tracking {
         kind: mounted.kind().to_owned(),
@@ -74,35 +71,64 @@ pub(super) async fn measured(
         incremental: Vec::new(),
     };
     for _ in 0..rounds {
-        place.make()?;
-        image::copy(original, &place.volume)?;
-        measure(prepare(&place), None, &log).await?;
-        for (id, parent) in [(FULL_ID, None), (INCREMENTAL_ID, Some(FULL_ID))] {
-            if parent.is_some() {
-                image::overwrite(&place.volume, seed)?;
-            }
-            warm(&place.volume)?;
-            rustix::fs::sync();
-            let mut command = backup(ALGORITHM, id, parent, &place);
-            command.arg(KEEP);
+        let run = async |step, command| {
             let usage = measure(command, None, &log).await?;
-            match parent {
-                None => tracking.full.push(usage),
-                Some(_) => tracking.incremental.push(usage),
+            match step {
+                Step::Full => tracking.full.push(usage),
+                Step::Incremental => tracking.incremental.push(usage),
+                Step::Prepare | Step::Unchanged | Step::Restore => {}
             }
-        }
-        measure(restore(INCREMENTAL_ID, &place), None, &log).await?;
-        place.check_restored(&place.volume)?;
-        for entry in mounted.path().read_dir().context("list the volumes")? {
-            let path = entry.context("list the volumes")?.path();
-            let is_folder = path.is_dir();
-            let removed = match is_folder {
-                true => std::fs::remove_dir_all(&path),
-                false => std::fs::remove_file(&path),
-            };
-            removed.with_context(|| format!("remove {}", path.display()))?;
-        }
-        place.clear()?;
+            Ok(())
+        };
+        round(mounted, &place, original, seed, run).await?;
     }
     Ok(tracking)
+}
+
+/// The same place, with its volume on the file system that shares blocks.
+pub(super) fn place(mounted: &reflink::Place, place: Place) -> Place {
+    Place {
+        volume: mounted.path().join("volume.raw"),
+        ..place
+    }
+}
+
+/// All that is done in a round; `run` runs the command of each step.
+///
+/// # Errors
+/// When a command fails, or the restored volume is another one.
+pub(super) async fn round(
+    mounted: &reflink::Place,
+    place: &Place,
+    original: &Path,
+    seed: u64,
+    mut run: impl AsyncFnMut(Step, Command) -> Result<()>,
+) -> Result<()> {
+    place.make()?;
+    image::copy(original, &place.volume)?;
+    run(Step::Prepare, prepare(place)).await?;
+    for (step, id, parent) in [
+        (Step::Full, FULL_ID, None),
+        (Step::Incremental, INCREMENTAL_ID, Some(FULL_ID)),
+    ] {
+        if step == Step::Incremental {
+            image::overwrite(&place.volume, seed)?;
+        }
+        place.warm(step)?;
+        rustix::fs::sync();
+        let mut command = backup(ALGORITHM, id, parent, place);
+        command.arg(KEEP);
+        run(step, command).await?;
+    }
+    run(Step::Restore, restore(INCREMENTAL_ID, place)).await?;
+    place.check_restored(&place.volume)?;
+    for entry in mounted.path().read_dir().context("list the volumes")? {
+        let path = entry.context("list the volumes")?.path();
+        let removed = match path.is_dir() {
+            true => std::fs::remove_dir_all(&path),
+            false => std::fs::remove_file(&path),
+        };
+        removed.with_context(|| format!("remove {}", path.display()))?;
+    }
+    place.clear()
 }
