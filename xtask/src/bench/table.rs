@@ -93,18 +93,24 @@ impl Measured {
 
     /// What part of the limit a row of ours reached in its best round.
     pub(super) fn share(&self, peer: Peer, step: Step) -> Option<f64> {
-        let limit = self
-            .costs
-            .as_ref()?
-            .limit(step, peer.ours()?, cores().into())?;
-        Some(self.best_rate(peer, step)? / limit)
+        Some(self.wall_at_limit(peer, step)? / self.rows.get(&peer)?.best(step)?)
+    }
+
+    /// Seconds that a step of ours takes at the limit.
+    pub(super) fn wall_at_limit(&self, peer: Peer, step: Step) -> Option<f64> {
+        let costs = self.costs.as_ref()?;
+        let limit = costs.limit(step, peer.ours()?, cores().into())?;
+        Some(self.gigabytes() / limit)
     }
 
     /// GB/s in the best round.
     fn best_rate(&self, peer: Peer, step: Step) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-        let gigabytes = self.size_bytes as f64 / 1e9;
-        Some(gigabytes / self.rows.get(&peer)?.best(step)?)
+        Some(self.gigabytes() / self.rows.get(&peer)?.best(step)?)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    fn gigabytes(&self) -> f64 {
+        self.size_bytes as f64 / 1e9
     }
 
     pub(super) fn limit(&self) -> Option<String> {
