@@ -20,7 +20,7 @@ use crate::{files, say};
 /// Sizes of the volumes.
 const SIZES_GIB: [u64; 4] = [1, 16, 64, 1024];
 /// Of a quick run.
-const QUICK_SIZES_GIB: [u64; 2] = [1, 2];
+const QUICK_SIZES_GIB: [u64; 1] = [1];
 /// What a worker may hold, with the page cache that it makes.
 pub(super) const LIMIT_MIB: u32 = 320;
 /// Dense data at the start of each.

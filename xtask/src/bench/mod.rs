@@ -25,6 +25,7 @@ mod image;
 mod limit;
 mod machine;
 mod memory;
+mod options;
 mod pace;
 mod peer;
 mod perf;
@@ -44,10 +45,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use clap::ValueEnum as _;
 
 pub use self::image::Image;
 use self::machine::machine;
+pub use self::options::{Options, Part};
 use self::pace::Pace;
 pub use self::peer::Peer;
 use self::peer::Place;
@@ -58,132 +59,6 @@ use crate::build::{self, Binaries, SERVICES};
 use crate::files::{self, ScratchDir};
 use crate::install::{self, Need};
 use crate::{python, reflink, say};
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Part {
-    /// The tables of images
-    Images,
-    /// A chain of ten
-    Chain,
-    /// The whole service
-    Service,
-    /// Change tracking; mounts an XFS, which needs root
-    Tracking,
-    /// A worker's memory, with volumes of up to 1 TiB; takes 10 GB of disk
-    Memory,
-    /// Where the time goes
-    Profile,
-}
-
-/// What to measure.
-#[derive(Debug, clap::Args)]
-pub struct Options {
-    /// Small images, one round, the build of the tests, and a report below the target folder, not in docs: to see that
-    /// the measuring works
-    #[arg(long)]
-    quick: bool,
-    /// Only these parts; as with the next two, the report is then not written to docs, where it would lack the rest
-    #[arg(long, value_enum, value_delimiter = ',')]
-    parts: Vec<Part>,
-    /// Only these volumes
-    #[arg(long, value_enum, value_delimiter = ',')]
-    images: Vec<Image>,
-    /// Only these rows of the tables
-    #[arg(long, value_enum, value_delimiter = ',')]
-    rows: Vec<Peer>,
-    /// How often everything is measured; what is slow is measured once
-    #[arg(long, value_name = "N")]
-    rounds: Option<u32>,
-    /// Size of an image; a sparse one has sixteen times as much, mostly holes
-    #[arg(long, value_name = "MIB")]
-    size_mib: Option<u64>,
-    /// What the images are made of
-    #[arg(long, value_name = "N", default_value_t = 20_261_122)]
-    seed: u64,
-    /// Folder for the report and its plots
-    #[arg(long, value_name = "DIR")]
-    output: Option<PathBuf>,
-    /// Not the engine but the whole: how many jobs it does, what a long queue costs, and where the next limit is; writes
-    /// docs/scale.md
-    #[arg(long, conflicts_with_all = ["parts", "images", "rows", "rounds", "size_mib"])]
-    scale: bool,
-    #[command(flatten)]
-    wishes: scale::Wishes,
-}
-
-impl Options {
-    fn parts(&self) -> Vec<Part> {
-        some_or_all(&self.parts, Part::value_variants())
-    }
-
-    fn images(&self) -> Vec<Image> {
-        match self.parts().contains(&Part::Images) {
-            true => some_or_all(&self.images, Image::value_variants()),
-            false => Vec::new(),
-        }
-    }
-
-    /// Rows of an image; what is named is measured with every image that is not for others.
-    fn peers(&self, image: Image) -> Vec<Peer> {
-        let is_for_small = |peer: Peer| Peer::of(Image::Small).contains(&peer);
-        let of_image = |peer: &Peer| is_for_small(*peer) == (image == Image::Small);
-        match self.rows.is_empty() {
-            true => Peer::of(image),
-            false => self.rows.iter().copied().filter(of_image).collect(),
-        }
-    }
-
-    fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 1 } else { 3 })
-    }
-
-    /// Bytes of an image without holes.
-    fn size_bytes(&self) -> u64 {
-        self.size_mib.unwrap_or(if self.quick { 32 } else { 1024 }) << 20
-    }
-
-    /// Where the report goes: what is quick or lacks a part is nothing to be kept.
-    fn output_folder(&self, target: &Path) -> PathBuf {
-        let lacks = !(self.parts.is_empty() && self.images.is_empty() && self.rows.is_empty());
-        match &self.output {
-            Some(output) => output.clone(),
-            None if self.quick || lacks => target.join("xtask/benchmarks"),
-            None => build::workspace().join("docs"),
-        }
-    }
-
-    /// Programs it needs.
-    #[must_use]
-    pub fn needs(&self) -> Vec<Need> {
-        let mut needs = vec![Need::Ext4Tools];
-        if self.parts().contains(&Part::Service) {
-            needs.push(Need::RabbitMq);
-        }
-        for image in self.images() {
-            for need in self.peers(image).into_iter().filter_map(Peer::need) {
-                if !needs.contains(&need) {
-                    needs.push(need);
-                }
-            }
-        }
-        needs
-    }
-
-    /// Seconds that a part should take, by what full runs took with two cores.
-    fn expected_s(&self, part: Part) -> f64 {
-        match part {
-            Part::Images => self.images().into_iter().map(Image::expected_s).sum(),
-            Part::Chain | Part::Service | Part::Tracking => 60.0,
-            Part::Memory => 240.0,
-            Part::Profile => 60.0,
-        }
-    }
-}
-
-fn some_or_all<T: Copy>(some: &[T], all: &[T]) -> Vec<T> {
-    if some.is_empty() { all } else { some }.to_vec()
-}
 
 /// Measures everything and writes the report.
 ///
@@ -282,7 +157,10 @@ impl Run<'_> {
             report.hashlib = Some(machine::hashlib(python).await?);
         }
         for image in options.images() {
-            pace.begin(&format!("The {} volume", image.name()), image.expected_s());
+            pace.begin(
+                &format!("The {} volume", image.name()),
+                options.image_expected_s(image),
+            );
             if image == Image::Ext4 {
                 report.images.push(self.image(image, &ext4).await?);
             } else {
