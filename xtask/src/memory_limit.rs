@@ -174,4 +174,22 @@ mod tests {
         let output = output.unwrap();
         assert!(!output.status.success() && output.stdout.is_empty());
     }
+
+    #[test]
+    fn a_command_that_holds_more_than_the_limit_is_killed() {
+        let limit = match MemoryLimit::new(64 << 20) {
+            Ok(limit) => limit,
+            Err(why) => return crate::say::line(format_args!("SKIPPED: {why}")),
+        };
+        let has_room = |mebibytes: u32| {
+            let mut holder = Command::new("sh");
+            // The shell holds in a variable what it was told.
+            let script = r#"x=$(head -c "$1" /dev/zero | tr '\0' x); test ${#x} -eq "$1""#;
+            holder.args(["-c", script, "sh"]);
+            holder.arg((mebibytes << 20).to_string());
+            limit.around(&holder).status().unwrap().success()
+        };
+        assert!(has_room(1));
+        assert!(!has_room(200));
+    }
 }

@@ -103,16 +103,16 @@ impl Repository {
 
     /// All that is stored in one container.
     fn in_container(&self, container: &ContainerName) -> Result<Vec<Stored>, Failure> {
-        let names = self.store.list(container, "")?;
         let mut whole: BTreeMap<ObjectPrefix, bool> = BTreeMap::new();
         let mut scratch: BTreeMap<BackupId, Vec<String>> = BTreeMap::new();
-        for name in names {
-            if let Some(id) = scratch_of(&name) {
-                scratch.entry(id).or_default().push(name);
-            } else if let Some((prefix, is_metadata)) = prefix_of(&name) {
+        // One by one: a container has as many names as the volume has objects.
+        self.store.for_each_name(container, "", &mut |name| {
+            if let Some(id) = scratch_of(name) {
+                scratch.entry(id).or_default().push(name.to_owned());
+            } else if let Some((prefix, is_metadata)) = prefix_of(name) {
                 *whole.entry(prefix).or_default() |= is_metadata;
             }
-        }
+        })?;
         let mut stored: Vec<_> = whole
             .into_iter()
             .filter_map(|(prefix, is_whole)| {
