@@ -1,7 +1,8 @@
 //! The memory rows: what a backup and a restore of ever larger volumes hold at most.
 //!
 //! The volumes are sparse, so that the largest fit on a disk; each has the same data, more of it than all buffers of a
-//! job hold. The kernel kills a worker that needs more than is allowed, where this machine has limits for us. What grows with a volume shows all the same: objects, names, digests and segments are those of its size.
+//! job hold. What grows with a volume shows all the same: objects, names, digests and segments are those of its size.
+//! The kernel kills a worker that needs more than is allowed, where this machine has limits for us.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -155,7 +156,7 @@ pub(super) fn section(memory: &Memory) -> String {
         Some(why) => format!("**They ran without a limit**, for none could be set: {why}."),
     };
     let mut text = format!(
-        "## Memory\n\nSparse volumes with the same {} MiB of data, by {}, once each: the most memory the worker held, and seconds.\n{limit}\n\n\
+        "## Memory\n\nSparse volumes with the same {} MiB of data, by {}, once each: the most memory the worker held, and seconds,\nof a restore with nothing stored in the page cache.\n{limit}\n\n\
          | volume | full: RSS | wall | restore: RSS | wall |\n|---|---|---|---|---|\n",
         (DENSE_BYTES + 16 * SPOT_BYTES as u64) >> 20,
         ROW.name(),

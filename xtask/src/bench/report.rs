@@ -107,11 +107,12 @@ impl Report {
             "Read ratios, not seconds: machines differ, and so do minutes of one machine. Each round goes through all rows before the",
         );
         line(
-            "next begins. The volume, or for a restore what is stored, is in the page cache, and everything was written out, before each step of every",
+            "next begins. Before each step of a row everything was written out, and the volume, or for a restore what is stored, is in the page cache, whatever",
         );
         line(
-            "row, whatever a program leaves there itself. `CPU` is user and system time of all threads, `RSS` the most memory of one process (what takes less than this program itself shows as much as it). Every restored volume was",
+            "the program leaves there itself. `CPU` is user and system time of all threads, `RSS` the most memory of one process (what takes less than this",
         );
+        line("program itself shows as much as it). Every restored volume was");
         line(
             "compared with what had been backed up. Cinder is its driver without its service, with its start of Python; restic encrypts and deduplicates, as",
         );
