@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::image;
 use super::peer::{Place, Step, backup, prepare, restore};
+use super::rounds::warm;
 use super::usage::{Usage, measure, median, seconds};
 
 /// Backups in the chain, the full one included.
@@ -82,12 +83,7 @@ pub(super) async fn measured(
         if number > 1 {
             image::overwrite(&place.volume, seed + u64::from(number))?;
         }
-        let step = if parent.is_some() {
-            Step::Incremental
-        } else {
-            Step::Full
-        };
-        place.warm(step)?;
+        warm(&place.volume)?;
         rustix::fs::sync();
         let command = backup(ALGORITHM, &id(number), parent.as_deref(), place);
         let usage = measure(command, None, &log).await;

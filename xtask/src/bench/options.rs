@@ -139,7 +139,7 @@ impl Options {
                 return images.map(|image| self.image_expected_s(image)).sum();
             }
             Part::Chain | Part::Service | Part::Tracking => 60.0,
-            Part::Memory => 240.0,
+            Part::Memory => 90.0,
             Part::Profile => 60.0,
         };
         full * self.pace()

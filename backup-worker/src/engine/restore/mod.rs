@@ -350,7 +350,11 @@ impl Walk<'_> {
             let finish = |done| shared.finish(done, report);
             let mut walk = || {
                 while let Some(number) = line.take(&mut window, || shelf.clear(finish))? {
-                    if self.sample.is_some_and(|sample| !sample.takes(number)) {
+                    let takes = |number| self.sample.is_none_or(|sample| sample.takes(number));
+                    if !takes(number + 1) {
+                        window.then = None; // it would be fetched for nobody
+                    }
+                    if !takes(number) {
                         if !report(Report::passed_over(number, &window)) {
                             break;
                         }

@@ -18,8 +18,8 @@ pub(super) use self::monitor::TestMonitor;
 pub(super) use self::store::{Look, MemoryStore, scratch_place};
 pub(super) use self::volume::{MemoryTarget, MemoryVolume};
 use super::{
-    BackupTask, CloseTask, Closed, EngineError, EngineLimits, RestoreTask, Restored, Sealed,
-    TargetHolds, Throttle, VerifyTask, backup, close_backup, restore, verify,
+    BackupTask, CloseTask, Closed, EngineError, EngineLimits, RestoreTask, Restored, Sample,
+    Sealed, TargetHolds, Throttle, VerifyTask, backup, close_backup, restore, verify,
 };
 use crate::store::BackupStore;
 
@@ -234,6 +234,15 @@ impl World {
     }
 
     pub(super) fn verify(&self, chain: &[&BackupSheet]) -> Result<Restored, EngineError> {
+        self.verify_some(chain, None)
+    }
+
+    /// Verifies a share of a chain.
+    pub(super) fn verify_some(
+        &self,
+        chain: &[&BackupSheet],
+        sample: Option<Sample>,
+    ) -> Result<Restored, EngineError> {
         let chain: Vec<_> = chain.iter().map(|sheet| stored(sheet)).collect();
         verify(&VerifyTask {
             chain: &chain,
@@ -242,7 +251,7 @@ impl World {
             limits: self.limits,
             throttle: self.throttle.clone(),
             monitor: TestMonitor::new(),
-            sample: None,
+            sample,
         })
     }
 

@@ -6,7 +6,7 @@ use common::messages::sheet::BackupSheet;
 use crate::engine::testing::{
     Look, MemoryTarget, MemoryVolume, Shape, TestMonitor, World, noise, stored, text,
 };
-use crate::engine::{EngineError, TargetHolds};
+use crate::engine::{EngineError, Sample, TargetHolds};
 use crate::format::metadata;
 use crate::store::BackupStore;
 
@@ -446,4 +446,37 @@ fn a_restore_asks_for_each_object_but_the_first_before_it_is_opened() {
             "object {number} of {looks:?}"
         );
     }
+}
+
+#[test]
+fn a_sample_fetches_no_object_that_it_does_not_read() {
+    let world = World::new();
+    let shape = Shape {
+        object_size: 32 << 10, // in a window of its own
+        ..Shape::small(Compression::Lz4)
+    };
+    let volume = volume_of(&noise(1, 40 * (32 << 10)));
+    let full = world.backup(&volume, None, shape);
+    let before = world.store.looks().len();
+    let sample = Sample {
+        share: 0.5,
+        seed: 7,
+    };
+    world.verify_some(&[&full], Some(sample)).unwrap();
+    let looks = world.store.looks().split_off(before);
+    let (fetched, read): (Vec<_>, Vec<_>) = (1..=40)
+        .map(|number| full.names.prefix.object(number))
+        .map(|object| {
+            let fetched = looks.contains(&Look::WillRead(object.clone()));
+            (fetched, looks.contains(&Look::Open(object)))
+        })
+        .unzip();
+    let count = |of: &[bool]| of.iter().filter(|is| **is).count();
+    assert!((10..30).contains(&count(&read)) && count(&fetched) > 3);
+    assert!(
+        fetched
+            .iter()
+            .zip(&read)
+            .all(|(fetched, read)| !fetched || *read)
+    );
 }

@@ -88,10 +88,8 @@ fn an_object_that_will_be_read_is_fetched_meanwhile() {
         fetched() - before
     };
     let read = || {
-        drop(io::copy(
-            &mut store.open(&name, "p-00002").unwrap().0,
-            &mut io::sink(),
-        ))
+        let mut object = store.open(&name, "p-00002").unwrap().0;
+        io::copy(&mut object, &mut io::sink()).unwrap();
     };
     if fetches(&read) < LENGTH as u64 {
         return skipped("this file system keeps what is to be forgotten, or it is not counted");
